@@ -1,0 +1,90 @@
+"""Fits the static tables of the trajectory coder (motioncodec/bitstream/tables.json) to training clips.
+
+usage: python benchmarks/fit_tables.py TRAIN_DIR
+
+The tables are part of format version 1: to run this again makes another format.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from motioncodec.bitstream import trajectory
+from motioncodec.bitstream.entropy import normalise
+from motioncodec.bitstream.trajectory import BLOCK, Curve, analyse, count_contexts
+from motioncodec.heatmap.placement import HEADING_STEPS, KNOT_SPACING, SIZE_STEPS, Placement, find_size
+from motioncodec.skeleton import CANONICAL_PARENTS
+from motioncodec.training.augmentation import NO_AUGMENTATION, Windows
+from motioncodec.training.data import load_motion, read_folder
+
+HIPS_STEPS = (0.048, 0.032, 0.016, 0.008, 0.004)
+KEYPOINT_STEPS = (0.012, 0.006, 0.003)
+
+
+def held(values: np.ndarray) -> np.ndarray:
+    """Padded with the last value to a whole number of blocks and one."""
+    extra = -(len(values) - 1) % BLOCK
+    return np.concatenate([values, np.repeat(values[-1:], extra, axis=0)])
+
+
+def main(folder: str) -> None:
+    clips = load_motion(read_folder(Path(folder)))
+    totals: dict[str, dict[str, np.ndarray]] = {}
+
+    def add(kind: str, curve: Curve, order: int = 2) -> None:
+        for name, counts in count_contexts(curve, order).items():
+            mine = totals.setdefault(kind, {})
+            mine[name] = mine.get(name, 0) + counts
+
+    for start, length in zip(clips.starts.tolist(), clips.lengths.tolist()):
+        if length < 2:
+            continue
+        rows = slice(start, start + length)
+        for step in HIPS_STEPS:
+            add("hips", analyse(held(clips.hips[rows].double().numpy()), step))
+        heading = np.rint(held(clips.heading[rows].double().numpy())[::KNOT_SPACING]
+                          / (2 * np.pi / HEADING_STEPS)).astype(np.int64)[:, None]  # fmt: skip
+        add("heading", Curve(heading, np.zeros((0, 1, BLOCK - 1), np.int64)), order=1)
+        if start % 4 == 0:
+            points = clips.points[rows].double().numpy()
+            size = np.ones(length)
+            world = Placement(
+                clips.hips[rows].double().numpy(), size, clips.heading[rows].double().numpy()
+            ).invert(points)
+            ends = [j for j in (5, 7, 8, 10, 11, 15, 19) if clips.seen[rows, j].all()]
+            offsets = world[:, ends] - world[:, [CANONICAL_PARENTS[j] for j in ends]]
+            for step in KEYPOINT_STEPS:
+                add("keypoint", analyse(held(offsets.reshape(length, -1)), step))
+    # Boxes of projections, and hips as cameras see them; sizes are coded in eighths of an octave.
+    windows = Windows(clips, 2, 257, NO_AUGMENTATION, seed=5)
+    for _ in range(20):
+        points, _, heading, hips = windows._mixed(32)
+        flat = windows._projected(points, heading, hips).double().numpy()
+        for row in flat:
+            size = find_size(row)
+            knots = np.rint(np.log2(size) * SIZE_STEPS)[::KNOT_SPACING].astype(np.int64)[:, None]
+            add("box", Curve(knots, np.zeros((0, 1, BLOCK - 1), np.int64)), order=1)
+            for share in (0.1, 0.05, 0.025):
+                add("hips_2d", analyse(row[:, [12, 16]].mean(1), share * float(np.median(size))))
+    # Steps of confidence have no clips to learn from: falling by half with each level of magnitude,
+    # more slowly the larger the step before was.
+    falls = np.array([0.12, 0.45, 0.6, 0.75, 0.85, 0.5])[:, None]
+    totals["confidence"] = {"knots": falls ** np.arange(trajectory.ESCAPE + 1) * 1e6}
+    out = {
+        kind: {name: normalise(counts + 0.4).tolist() for name, counts in tables.items()}
+        for kind, tables in totals.items()
+    }
+    for kind in ("heading", "box", "confidence"):
+        out[kind]["sines"], out[kind]["counts"] = [], []
+    path = Path(trajectory.__file__).with_name("tables.json")
+    text = json.dumps(out, separators=(",", ":"), sort_keys=True)
+    path.write_text(text.replace("]],", "]],\n").replace('},"', '},\n"') + "\n")
+    print(f"{path.name}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

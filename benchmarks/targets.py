@@ -1,0 +1,154 @@
+"""Rate and error of every preset on held-out clips, beside a tailored transform coder.
+
+usage: python benchmarks/targets.py DATA_DIR [--opponent transform_coder.py] [--json OUT]
+
+DATA_DIR holds the folders train, val and hdm05 of .npz clips in the contract of `motioncodec.io`.
+Protocol: clips over 4 s; resampled linearly to 30 frames a second; every byte of the .mtok file
+counts; error in world coordinates without alignment over all joints that the clip has; bits over
+seconds and mean error over joints and frames are pooled over the clips of a set. 2D: COCO-17 of
+the same clips (its five face points missing, for the clips have none) seen by one still camera in
+a 1,000-pixel-high image: 6 m from the middle of the take, 1.4 m high, 50 degrees of vertical view.
+The opponent is run on its own 18 joints and whole 64-frame windows, and charged no header.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import io
+import json
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import motioncodec
+from motioncodec.clip import Clip
+from motioncodec.codec import Decoder, Settings, encode_clip
+from motioncodec.heatmap.resampling import to_model_rate
+from motioncodec.io import read_clip
+from motioncodec.model.config import PRESETS
+from motioncodec.skeleton import CANONICAL, find_skeleton
+
+SECONDS = 4.0
+TARGETS_3D = {"f32": (110, 95, 100), "f16": (420, 38, 40), "f8": (2400, 15, 15)}
+HEIGHT, DISTANCE, CAMERA, VIEW = 1000, 6.0, 1.4, 50.0
+
+
+def clips(folder: Path) -> list[Clip]:
+    """Clips over 4 s at 30 frames a second."""
+    out = []
+    for path in sorted(folder.glob("*.npz")):
+        clip = read_clip(path)
+        if clip.duration > SECONDS:
+            points = to_model_rate(clip.keypoints.astype(np.float64), clip.frame_rate)
+            out.append(Clip(points, 30.0, clip.skeleton, units=clip.units, up=clip.up))
+    return out
+
+
+def projected(clip: Clip) -> Clip:
+    """What one still camera sees of a clip in metres with y up: COCO-17, pixels."""
+    coco = find_skeleton("coco-17")
+    world = clip.keypoints[:, 0].astype(np.float64)
+    middle = np.nanmean(world[:, [CANONICAL.index("left_hip"), CANONICAL.index("right_hip")]], (0, 1))
+    away = world - [middle[0], CAMERA, middle[2] - DISTANCE]
+    focal = HEIGHT / 2 / np.tan(np.radians(VIEW / 2))
+    depth = np.maximum(away[..., 2], 0.5)
+    pixels = np.stack([away[..., 0], -away[..., 1]], -1) * (focal / depth)[..., None] + HEIGHT / 2
+    points = np.full((clip.frames, 17, 2), np.nan)
+    for joint, canonical in enumerate(coco.covered):
+        if canonical >= 0:
+            points[:, joint] = pixels[:, canonical]
+    return Clip(points, 30.0, coco, units="px", up="-y")
+
+
+def measure(some: list[Clip], preset: str) -> dict[str, float]:
+    """Pooled bit rate and errors of a preset."""
+    size = 0
+    errors = []
+    for clip in some:
+        data = io.BytesIO()
+        size += encode_clip(clip, data, Settings(preset=preset))
+        data.seek(0)
+        decoded = Decoder(data).clip()
+        distance = np.linalg.norm(decoded.keypoints - clip.keypoints, axis=-1)
+        errors.append(distance[np.isfinite(distance)])
+    error = np.concatenate(errors) * (1000 if some[0].dims == 3 else 1)
+    seconds = sum(clip.duration for clip in some)
+    return {
+        "bytes": size,
+        "bit_s": size * 8 / seconds,
+        "mean": float(error.mean()),
+        "p99": float(np.percentile(error, 99)),
+        "max": float(error.max()),
+    }
+
+
+def opponent(path: Path, data: Path) -> dict[str, list[tuple[float, float]]]:
+    """(bit/s, mm) points of the transform coder on val and hdm05."""
+    spec = importlib.util.spec_from_file_location("transform_coder", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    coder = module.TransformCoder(module.windows(str(data / "train"), 32))
+    out = {}
+    for name in ("val", "hdm05"):
+        test = module.windows(str(data / name))
+        points = []
+        for step in (2.5, 1.8, 1.2, 0.8, 0.5, 0.3, 0.2, 0.12, 0.08, 0.05):
+            rate, found = coder.run(test, step)
+            points.append((float(rate), float(np.linalg.norm(found - test, axis=-1).mean() * 1000)))
+        out[name] = points
+    return out
+
+
+def at_rate(points: list[tuple[float, float]], rate: float) -> float:
+    """Error at a rate, interpolated between measured points in logarithms; NaN beyond them."""
+    x, y = np.log(np.array(sorted(points))).T
+    return float(np.exp(np.interp(np.log(rate), x, y, left=np.nan, right=np.nan)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--opponent", type=Path)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    sets = {name: clips(options.data / name) for name in ("val", "hdm05")}
+    rival = opponent(options.opponent, options.data) if options.opponent else {}
+    cpu = platform.processor() or platform.machine()
+    print(f"motioncodec {motioncodec.__version__}, torch {torch.__version__}, {cpu}, {torch.get_num_threads()} threads\n")
+    print("| keypoints | set | preset | bytes | bit/s | mean error | p99 | max | target | opponent at this rate |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    rows = []
+    for name, some in sets.items():
+        for preset in PRESETS:
+            got = measure(some, preset)
+            rate, val, other = TARGETS_3D[preset]
+            limit = val if name == "val" else other
+            them = f"{at_rate(rival[name], got['bit_s']):.1f} mm" if rival else ""
+            print(
+                f"| 3D | {name} | {preset} | {got['bytes']} | {got['bit_s']:.0f} | {got['mean']:.1f} mm "
+                f"| {got['p99']:.0f} mm | {got['max']:.0f} mm | {rate} bit/s, {limit} mm | {them} |",
+                flush=True,
+            )
+            rows.append({"dims": 3, "set": name, "preset": preset, **got})
+    for name, some in sets.items():
+        flat = [projected(clip) for clip in some]
+        for preset in PRESETS:
+            got = measure(flat, preset)
+            target = "350 bit/s, 8 px" if preset == "f16" and name == "val" else ""
+            print(
+                f"| 2D | {name} | {preset} | {got['bytes']} | {got['bit_s']:.0f} | {got['mean']:.1f} px "
+                f"| {got['p99']:.0f} px | {got['max']:.0f} px | {target} | |",
+                flush=True,
+            )
+            rows.append({"dims": 2, "set": name, "preset": preset, **got})
+    print("\nclips: " + ", ".join(f"{name} {len(some)} ({sum(c.duration for c in some):.0f} s)" for name, some in sets.items()))
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows, "opponent": rival}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Whole numbers to bytes and back with a range coder, in integers only.
+
+A range coder narrows an interval by each symbol's share of it; the bytes name a number inside what
+is left. Here the shares are integer frequencies that add up to 65,536, so encoder and decoder
+narrow alike on every machine, and `constriction` does the narrowing. It receives each share as a
+float64 that holds frequency / 65,536 exactly; FORMAT.md gives the integers that follow from it.
+
+Both directions run the same lines: :meth:`code` takes a value and writes it, or takes anything and
+returns what it read. A routine built on it cannot encode one thing and decode another.
+
+An entropy coder does not notice damage; the container's checksums do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from motioncodec.errors import ContainerError
+
+TOTAL = 1 << 16
+"""What the frequencies of a table add up to."""
+
+
+def normalise(counts: NDArray[Any]) -> NDArray[np.uint16]:
+    """(..., n) counts to (..., n) frequencies of at least 1 that add up to :data:`TOTAL`.
+
+    For the fitting of tables; what is shipped is its result. n is at most 4,096.
+    """
+    share = counts / counts.sum(axis=-1, keepdims=True)
+    free = TOTAL - counts.shape[-1]
+    out = np.floor(share * free).astype(np.int64) + 1
+    rest = TOTAL - out.sum(axis=-1)
+    np.put_along_axis(
+        out, out.argmax(axis=-1)[..., None], out.max(axis=-1)[..., None] + rest[..., None], axis=-1
+    )
+    return out.astype(np.uint16)
+
+
+class Table:
+    """A distribution over 0 to n - 1.
+
+    Args:
+        frequencies: (n,) integers of at least 1 that add up to :data:`TOTAL`, n from 2.
+
+    Raises:
+        ContainerError: they do not.
+    """
+
+    def __init__(self, frequencies: Sequence[int] | NDArray[Any]) -> None:
+        f = np.asarray(frequencies, dtype=np.int64)
+        if f.ndim != 1 or len(f) < 2 or f.min() < 1 or f.sum() != TOTAL:
+            raise ContainerError(
+                f"frequency table: expected at least 2 numbers from 1 that add up to {TOTAL}, "
+                f"found {f.shape} adding up to {int(f.sum())}"
+            )
+        self.model = constriction.stream.model.Categorical(
+            f.astype(np.float64) / TOTAL, perfect=False, lazy=False
+        )
+
+
+class Coder(Protocol):
+    """What both directions share."""
+
+    def code(self, value: int, table: Table) -> int:
+        """One symbol under a table."""
+
+    def bits(self, value: int, count: int) -> int:
+        """``count`` plain bits, 0 to 32."""
+
+
+@lru_cache(maxsize=None)
+def _uniform(size: int) -> Any:
+    return constriction.stream.model.Uniform(size)
+
+
+class Encoder:
+    """Writes; :meth:`finish` gives the bytes."""
+
+    def __init__(self) -> None:
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def code(self, value: int, table: Table) -> int:
+        self._coder.encode(value, table.model)
+        return value
+
+    def bits(self, value: int, count: int) -> int:
+        rest = value
+        while count > 0:
+            part = min(count, 16)
+            self._coder.encode(rest & ((1 << part) - 1), _uniform(1 << part))
+            rest >>= part
+            count -= part
+        return value
+
+    def finish(self) -> bytes:
+        """Little-endian 32-bit words; zero bytes at the end, which the decoder adds by itself, are
+        left out."""
+        words: NDArray[np.uint32] = self._coder.get_compressed()
+        return words.astype("<u4").tobytes().rstrip(b"\0")
+
+
+class Decoder:
+    """Reads what an :class:`Encoder` wrote. Bytes that none wrote decode to some numbers or other."""
+
+    def __init__(self, data: bytes) -> None:
+        padded = data + b"\0" * (-len(data) % 4)
+        self._coder = constriction.stream.queue.RangeDecoder(
+            np.frombuffer(padded, dtype="<u4").astype(np.uint32)
+        )
+
+    def code(self, value: int, table: Table) -> int:
+        try:
+            symbol: int = self._coder.decode(table.model)
+        except Exception as error:  # constriction raises a plain AssertionError or ValueError
+            raise ContainerError("entropy-coded data: expected a valid stream, found an impossible one") from error
+        return symbol
+
+    def bits(self, value: int, count: int) -> int:
+        out = shift = 0
+        try:
+            while count > 0:
+                part = min(count, 16)
+                out |= self._coder.decode(_uniform(1 << part)) << shift
+                shift += part
+                count -= part
+        except Exception as error:
+            raise ContainerError("entropy-coded data: expected a valid stream, found an impossible one") from error
+        return out
+
+
+def code_natural(coder: Coder, value: int) -> int:
+    """A whole number from 0 to 2^40 - 2, short when small (Elias gamma: the number of bits, the bits)."""
+    value += 1
+    length = coder.bits(value.bit_length() - 1 if value > 0 else 0, 6)
+    if length > 40:
+        raise ContainerError(f"whole number: expected at most 40 bits, found {length}")
+    rest = coder.bits(value & ((1 << length) - 1), length)
+    return (1 << length) + rest - 1
+
+
+def code_signed(coder: Coder, value: int) -> int:
+    """A signed whole number of up to 39 bits, short when near 0."""
+    folded = code_natural(coder, 2 * value if value >= 0 else -2 * value - 1)
+    return folded >> 1 if folded % 2 == 0 else -((folded + 1) >> 1)
+
+
+ESCAPE = 15
+"""Magnitudes from here on are written as an escape and a natural number."""
+
+
+def code_magnitude(coder: Coder, value: int, table: Table) -> int:
+    """A signed whole number: magnitude under a table of :data:`ESCAPE` + 1 symbols, then sign."""
+    magnitude = value if value >= 0 else -value
+    symbol = coder.code(magnitude if magnitude < ESCAPE else ESCAPE, table)
+    if symbol == 0:
+        return 0
+    if symbol == ESCAPE:
+        symbol = ESCAPE + code_natural(coder, magnitude - ESCAPE)
+    return -symbol if coder.bits(value < 0, 1) else symbol

@@ -1,0 +1,279 @@
+"""What a file says about its clip before any chunk: the header's keys and their defaults.
+
+Keys and the numbers behind them are permanent (FORMAT.md, section 6). What equals its default is
+left out, so that a short clip of a known skeleton has a header of some 15 bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+import zstandard
+
+from motioncodec.errors import ContainerError
+
+WINDOW = 32
+"""Model frames that chunks are a multiple of."""
+
+CHUNK = 1024
+"""Model frames in a chunk unless the header says otherwise."""
+
+MODEL_RATE = 30
+MAX_FRAMES = 1 << 40
+MAX_CELLS = 1 << 26
+"""Keypoints that one chunk may hold: frames x people x joints."""
+
+MAX_TEXT = 1 << 22
+"""Bytes that names and metadata may unfold to."""
+
+_FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
+_PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
+_CONFIDENCE, _CHUNK, _METADATA = range(15, 18)
+KNOWN_KEYS = frozenset(range(18))
+
+UNITS = ("m", "cm", "mm", "px")
+UP_AXES = ("y", "z", "x", "-y", "-z", "-x")
+
+
+@dataclass(frozen=True)
+class Header:
+    """Attributes, in the order of their keys.
+
+    frames: of the clip, at its own rate.
+    frame_rate: per second.
+    skeleton: id of a registered skeleton, 0 where ``names`` travel.
+    names: of joints of a custom skeleton.
+    units, up: as in a clip.
+    dims: 2 or 3.
+    model: 4 x permanent id of the weights + depth (levels of tokens, 1 to 3); 0 without tokens.
+    fingerprint: first 32 bits of the weights' sha256.
+    people: how many.
+    ids: of people, as the source names them.
+    scales: one for each person in 3D, in 128ths of an octave.
+    origin_step: of the hips' curve: exponent e of a step of 2^(e/4), in body units (3D) or the
+        clip's units (2D).
+    references: for each joint that the model does not cover, in order of joints, the joint it is
+        written relative to; its own number where it is written by itself.
+    keypoint_step: as ``origin_step``, for these joints, in the clip's units.
+    confidence: bits for each confidence, 0 for none.
+    chunk: model frames in a chunk.
+    metadata: free-form.
+    """
+
+    frames: int
+    frame_rate: float
+    skeleton: int = 1
+    names: tuple[str, ...] = ()
+    units: str = "m"
+    up: str = "y"
+    dims: int = 3
+    model: int = 0
+    fingerprint: int = 0
+    people: int = 1
+    ids: tuple[str, ...] = ()
+    scales: tuple[int, ...] = ()
+    origin_step: int = 0
+    references: tuple[int, ...] = ()
+    keypoint_step: int = 0
+    confidence: int = 0
+    chunk: int = CHUNK
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_id(self) -> int:
+        """Permanent id of the weights, 0 for none."""
+        return self.model >> 2
+
+    @property
+    def depth(self) -> int:
+        """Levels of tokens."""
+        return self.model & 3
+
+    @property
+    def model_frames(self) -> int:
+        """Frames at 30 a second that reach the last frame or beyond."""
+        if self.frames == 0:
+            return 0
+        return math.ceil((self.frames - 1) * MODEL_RATE / self.frame_rate - 1e-9) + 1
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the clip takes."""
+        return -(-self.model_frames // self.chunk)
+
+    def span(self, chunk: int) -> tuple[int, int]:
+        """Model frames of a chunk, the last one's padded to a whole number of windows."""
+        start = chunk * self.chunk
+        stop = min(start + self.chunk, -(-self.model_frames // WINDOW) * WINDOW)
+        return start, stop
+
+    def frame_span(self, chunk: int) -> tuple[int, int]:
+        """Clip frames of a chunk: those at or after its first model frame, before the next's."""
+        start, stop = (
+            min(max(math.ceil(c * self.chunk * self.frame_rate / MODEL_RATE - 1e-9), 0), self.frames)
+            for c in (chunk, chunk + 1)
+        )
+        return start, stop if chunk + 1 < self.chunks else self.frames
+
+    def pack(self) -> dict[int, Any]:
+        """The header's map, defaults left out."""
+        out: dict[int, Any] = {_FRAMES: self.frames}
+        rate = int(self.frame_rate) if self.frame_rate == int(self.frame_rate) else self.frame_rate
+        scales = self.scales[0] if len(self.scales) == 1 else list(self.scales)
+        default_units = "m" if self.dims == 3 else "px"
+        for key, value, default in (
+            (_RATE, rate, MODEL_RATE),
+            (_SKELETON, self.skeleton, 1),
+            (_UNITS, UNITS.index(self.units), UNITS.index(default_units)),
+            (_UP, UP_AXES.index(self.up), 0 if self.dims == 3 else 3),
+            (_DIMS, self.dims, 3),
+            (_MODEL, self.model, 0),
+            (_FINGERPRINT, self.fingerprint, 0),
+            (_PEOPLE, self.people, 1),
+            (_SCALES, scales, []),
+            (_ORIGIN_STEP, self.origin_step, 0),
+            (_KEYPOINT_STEP, self.keypoint_step, 0),
+            (_CONFIDENCE, self.confidence, 0),
+            (_CHUNK, self.chunk, CHUNK),
+        ):
+            if value != default:
+                out[key] = value
+        if self.skeleton == 0:
+            out[_NAMES] = _fold("\n".join(self.names).encode())
+        if self.ids:
+            out[_IDS] = _fold("\n".join(self.ids).encode())
+        if self.references:
+            out[_REFERENCES] = _fold(msgpack.packb(list(self.references)))
+        if self.metadata:
+            out[_METADATA] = _fold(msgpack.packb(self.metadata))
+        return out
+
+    @classmethod
+    def unpack(cls, packed: Mapping[int, Any]) -> Header:
+        """Inverse of :meth:`pack`.
+
+        Raises:
+            ContainerError: a value is absent, of the wrong kind or out of its limits.
+        """
+        dims = _whole(packed, _DIMS, 3, 2, 3)
+        rate = packed.get(_RATE, MODEL_RATE)
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 100_000:
+            raise ContainerError(f"header: expected a frame rate up to 100000, found {rate!r}")
+        scales = packed.get(_SCALES, [])
+        scales = [scales] if isinstance(scales, int) else scales
+        if not isinstance(scales, list) or any(
+            isinstance(s, bool) or not isinstance(s, int) or abs(s) > 16_384 for s in scales
+        ):
+            raise ContainerError(f"header: expected whole numbers as scales, found {scales!r}")
+        skeleton = _whole(packed, _SKELETON, 1, 0, 1 << 16)
+        names = _lines(packed, _NAMES) if skeleton == 0 else ()
+        metadata = _unpacked(packed, _METADATA, {})
+        if not isinstance(metadata, dict):
+            raise ContainerError("header: expected a map as metadata, found something else")
+        references = _unpacked(packed, _REFERENCES, [])
+        if not isinstance(references, list) or any(
+            isinstance(r, bool) or not isinstance(r, int) or r < 0 for r in references
+        ):
+            raise ContainerError("header: expected whole numbers as references, found something else")
+        out = cls(
+            frames=_whole(packed, _FRAMES, None, 0, MAX_FRAMES),
+            frame_rate=float(rate),
+            skeleton=skeleton,
+            names=names,
+            units=UNITS[_whole(packed, _UNITS, 0 if dims == 3 else 3, 0, len(UNITS) - 1)],
+            up=UP_AXES[_whole(packed, _UP, 0 if dims == 3 else 3, 0, len(UP_AXES) - 1)],
+            dims=dims,
+            model=_whole(packed, _MODEL, 0, 0, 1 << 24),
+            fingerprint=_whole(packed, _FINGERPRINT, 0, 0, (1 << 32) - 1),
+            people=_whole(packed, _PEOPLE, 1, 0, 1 << 20),
+            ids=_lines(packed, _IDS) if _IDS in packed else (),
+            scales=tuple(scales),
+            origin_step=_whole(packed, _ORIGIN_STEP, 0, -400, 400),
+            references=tuple(references),
+            keypoint_step=_whole(packed, _KEYPOINT_STEP, 0, -400, 400),
+            confidence=_whole(packed, _CONFIDENCE, 0, 0, 8),
+            chunk=_whole(packed, _CHUNK, CHUNK, WINDOW, 1 << 20),
+            metadata=metadata,
+        )
+        if out.model and not 1 <= out.depth <= 3:
+            raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")
+        if out.model and dims == 3 and len(out.scales) != out.people:
+            raise ContainerError(
+                f"header: expected a scale for each of {out.people} people, found {len(out.scales)}"
+            )
+        if out.ids and len(out.ids) != out.people:
+            raise ContainerError(f"header: expected {out.people} ids of people, found {len(out.ids)}")
+        if out.chunk % WINDOW:
+            raise ContainerError(f"header: expected chunks of whole windows, found {out.chunk} frames")
+        return out
+
+    def check_size(self, joints: int) -> None:
+        """Refuses headers whose chunks would take more memory than any real clip's.
+
+        Raises:
+            ContainerError: they would.
+        """
+        cells = (self.chunk * self.frame_rate / MODEL_RATE + 2) * max(self.people, 1) * joints
+        if cells > MAX_CELLS:
+            raise ContainerError(
+                f"header: expected at most {MAX_CELLS} keypoints in a chunk, found {cells:.3g}"
+            )
+
+
+def step_size(exponent: int) -> float:
+    """A step of 2^(exponent / 4)."""
+    return float(2.0 ** (exponent / 4))
+
+
+def step_exponent(step: float) -> int:
+    """Exponent of the largest step that is not above ``step``."""
+    return max(min(math.floor(4 * math.log2(step) + 1e-9), 400), -400)
+
+
+def _fold(data: bytes) -> bytes:
+    """A byte that says how, and the data plain (0) or as a zstandard frame (1), the shorter."""
+    folded = zstandard.ZstdCompressor(level=19, write_checksum=False).compress(data)
+    return b"\1" + folded if len(folded) < len(data) else b"\0" + data
+
+
+def _unfold(value: Any) -> bytes:
+    if not isinstance(value, bytes) or not value or value[0] > 1:
+        raise ContainerError("header: expected folded bytes, found something else")
+    if value[0] == 0:
+        return value[1:]
+    try:
+        size = zstandard.frame_content_size(value[1:])
+        if not 0 <= size <= MAX_TEXT:
+            raise ContainerError(f"header: expected at most {MAX_TEXT} bytes of text, found {size}")
+        return zstandard.ZstdDecompressor().decompress(value[1:], max_output_size=MAX_TEXT)
+    except zstandard.ZstdError as error:
+        raise ContainerError(f"header: expected a zstandard frame: {error}") from error
+
+
+def _lines(packed: Mapping[int, Any], key: int) -> tuple[str, ...]:
+    try:
+        return tuple(_unfold(packed.get(key)).decode().split("\n"))
+    except UnicodeDecodeError as error:
+        raise ContainerError("header: expected names in UTF-8, found other bytes") from error
+
+
+def _unpacked(packed: Mapping[int, Any], key: int, default: Any) -> Any:
+    if key not in packed:
+        return default
+    try:
+        return msgpack.unpackb(_unfold(packed[key]), strict_map_key=False)
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        raise ContainerError(f"header: expected msgpack under key {key}: {error}") from error
+
+
+def _whole(packed: Mapping[int, Any], key: int, default: int | None, low: int, high: int) -> int:
+    value = packed.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ContainerError(
+            f"header: expected a whole number from {low} to {high} under key {key}, found {value!r}"
+        )
+    return value

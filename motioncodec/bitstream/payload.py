@@ -1,0 +1,196 @@
+"""One chunk's bytes: for each person in turn what is missing, placement, tokens, further keypoints
+and confidence, under one range coder. The same lines write and read (see `entropy`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motioncodec.bitstream.entropy import (
+    Coder,
+    Decoder,
+    Encoder,
+    code_magnitude,
+    code_natural,
+)
+from motioncodec.bitstream.prior import LevelPrior, Tokens
+from motioncodec.bitstream.trajectory import BLOCK, Curve, code_curve, code_knots, curve_tables
+from motioncodec.errors import ContainerError
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shapes that the header fixes for a chunk.
+
+    Attributes:
+        frames: clip frames, F.
+        joints: of the skeleton, K.
+        dims: 2 or 3.
+        windows: model frames / 32, B.
+        extra: joints written as curves, E.
+        confidence_bits: 0 for none.
+        priors: of the levels of tokens; empty without a model.
+        strides: model frames in a step of each level.
+        knot_spacing: model frames between knots of heading or size.
+    """
+
+    frames: int
+    joints: int
+    dims: int
+    windows: int
+    extra: int
+    confidence_bits: int
+    priors: Sequence[LevelPrior] = ()
+    strides: Sequence[int] = ()
+    knot_spacing: int = 16
+
+    @property
+    def knots(self) -> int:
+        """Knots of heading or size, both ends counted."""
+        return self.windows * BLOCK // self.knot_spacing + 1
+
+
+@dataclass
+class PersonChunk:
+    """One person in one chunk, in whole numbers.
+
+    Attributes:
+        missing: (F, K) bool.
+        origin: curve of the hips, D channels; None without a model.
+        turn: (knots, 1) heading in 64ths of a turn (3D) or size in eighths of an octave (2D).
+        tokens: for each level (steps, slots).
+        extra: curve of E x D channels, or None.
+        confidence: (F, K) levels, 0 where missing, or None.
+    """
+
+    missing: NDArray[np.bool_]
+    origin: Curve | None = None
+    turn: Integers | None = None
+    tokens: list[Tokens] = field(default_factory=list)
+    extra: Curve | None = None
+    confidence: Integers | None = None
+
+    @classmethod
+    def empty(cls, layout: Layout) -> PersonChunk:
+        """All zeros, in the shapes of a layout: what reading starts from."""
+
+        def curve(channels: int) -> Curve:
+            return Curve(
+                np.zeros((layout.windows + 1, channels), np.int64),
+                np.zeros((layout.windows, channels, BLOCK - 1), np.int64),
+            )
+
+        model = bool(layout.priors)
+        return cls(
+            missing=np.zeros((layout.frames, layout.joints), bool),
+            origin=curve(layout.dims) if model else None,
+            turn=np.zeros((layout.knots, 1), np.int64) if model else None,
+            tokens=[
+                np.zeros((layout.windows * BLOCK // stride, prior.slots), np.int64)
+                for prior, stride in zip(layout.priors, layout.strides)
+            ],
+            extra=curve(layout.extra * layout.dims) if layout.extra else None,
+            confidence=np.zeros((layout.frames, layout.joints), np.int64)
+            if layout.confidence_bits
+            else None,
+        )
+
+
+def encode_chunk(people: Sequence[PersonChunk], layout: Layout) -> bytes:
+    """People of one chunk to bytes."""
+    coder = Encoder()
+    for person in people:
+        _code_person(coder, person, layout)
+    return coder.finish()
+
+
+def decode_chunk(data: bytes, people: int, layout: Layout) -> list[PersonChunk]:
+    """Inverse of :func:`encode_chunk`.
+
+    Raises:
+        ContainerError: the bytes cannot have come from it.
+    """
+    coder = Decoder(data)
+    return [_code_person(coder, PersonChunk.empty(layout), layout) for _ in range(people)]
+
+
+def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChunk:
+    missing = _code_missing(coder, given.missing)
+    out = PersonChunk(missing)
+    if missing.all():
+        # Nobody there: nothing else is written, and what reads needs shapes alone.
+        nobody = PersonChunk.empty(layout)
+        nobody.missing = missing
+        return nobody
+    if given.origin is not None and given.turn is not None:
+        out.origin = code_curve(coder, given.origin, "hips" if layout.dims == 3 else "hips_2d")
+        out.turn = code_knots(coder, given.turn, "heading" if layout.dims == 3 else "box")
+        out.tokens = [
+            prior.code(coder, tokens) for prior, tokens in zip(layout.priors, given.tokens)
+        ]
+    if given.extra is not None:
+        out.extra = code_curve(coder, given.extra, "keypoint")
+    if given.confidence is not None:
+        out.confidence = _code_confidence(coder, given.confidence, missing, layout.confidence_bits)
+    return out
+
+
+def _code_missing(coder: Coder, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(F, K) flags: one bit where nothing is missing; else for each joint its first flag and the
+    lengths of runs, and a joint that is like the one before it costs a bit."""
+    if not coder.bits(int(missing.any()), 1):
+        return np.zeros(missing.shape, bool)
+    frames, joints = missing.shape
+    out = np.zeros((frames, joints), bool)
+    for joint in range(joints):
+        given = missing[:, joint]
+        before = out[:, joint - 1] if joint else np.ones(frames, bool)
+        if coder.bits(int(bool(np.array_equal(given, before))), 1):
+            out[:, joint] = before
+            continue
+        flag = bool(coder.bits(int(given[0]) if frames else 0, 1))
+        ends = np.append(np.flatnonzero(np.diff(given)) + 1, frames).tolist()
+        at = run = 0
+        while at < frames:
+            # Written as the run's length less one; one that reaches the end is written as 0 with
+            # the remaining length unsaid, so that a joint never seen costs little.
+            stop = ends[run] if run < len(ends) else frames
+            length = code_natural(coder, 0 if stop == frames else stop - at)
+            stop = at + length if length else frames
+            if stop > frames:
+                raise ContainerError(f"missing joints: expected runs within {frames} frames, found {stop}")
+            out[at:stop, joint] = flag
+            at, flag, run = stop, not flag, run + 1
+    return out
+
+
+def _code_confidence(
+    coder: Coder, levels: Integers, missing: NDArray[np.bool_], bits: int
+) -> Integers:
+    """(F, K) levels at present joints, each as the difference from the joint's last; one bit and a
+    level where all are alike."""
+    here = ~missing
+    alike = levels[here]
+    one = int(alike[0]) if len(alike) else 0
+    out = np.zeros(levels.shape, np.int64)
+    if coder.bits(int(bool((alike == one).all())), 1):
+        out[here] = coder.bits(one, bits)
+        return out
+    tables = curve_tables("confidence").knots
+    top = (1 << bits) - 1
+    for joint in range(levels.shape[1]):
+        last, bucket = top, 5
+        column = levels[:, joint].tolist()
+        for frame in np.flatnonzero(here[:, joint]).tolist():
+            step = code_magnitude(coder, column[frame] - last, tables[bucket])
+            last += step
+            if not 0 <= last <= top:
+                raise ContainerError(f"confidence: expected levels from 0 to {top}, found {last}")
+            bucket = 0 if step == 0 else 1 if abs(step) < 3 else 2 if abs(step) < 6 else 3
+            out[frame, joint] = last
+    return out

@@ -1,0 +1,197 @@
+"""Smooth curves to whole numbers and back: placement, and keypoints that no model covers.
+
+A curve is cut into blocks of 32 model frames. The values at the cuts, the knots, are quantised, and
+what a straight line between two quantised knots leaves over is written as sines that vanish at both
+knots (DST-I), so blocks join without a jump whatever the step: the polyharmonic local sine
+transform (Saito and Remy 2006) in one dimension.
+
+Coding: a knot is predicted from the line through the two before it; a block's coefficients are
+counted up to the last that is not 0 and written under tables chosen by their frequency and by the
+magnitudes of neighbours already known. The tables are part of the format (``tables.json``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dst, idst
+
+from motioncodec.bitstream.entropy import (
+    ESCAPE,
+    Coder,
+    Table,
+    code_magnitude,
+    code_signed,
+)
+
+BLOCK = 32
+"""Model frames from knot to knot."""
+
+DEAD_ZONE = 0.36
+"""Added before rounding a coefficient's magnitude down: below 0.5, so that small ones become 0."""
+
+Integers = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+
+_BANDS = np.array([0, 1, 2, 2] + [3] * 4 + [4] * 8 + [5] * 15)
+_LEVELS = np.array([0, 1, 2, 3, 3, 4, 4, 4, 4] + [5] * 8 + [6] * 16 + [7])
+BANDS, LEVELS, COUNTS, KNOTS = 6, 8, 6, 6
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Quantised curves.
+
+    Attributes:
+        knots: (B + 1, C) multiples of the step.
+        sines: (B, C, 31) multiples of the step.
+    """
+
+    knots: Integers
+    sines: Integers
+
+
+def analyse(values: Float64, step: float) -> Curve:
+    """(32 B + 1, C) values to a :class:`Curve` with this step, in the values' units."""
+    blocks = (len(values) - 1) // BLOCK
+    knots = np.rint(values[::BLOCK] / step).astype(np.int64)
+    inside = values[:-1].reshape(blocks, BLOCK, -1)[:, 1:]
+    left = inside - _lines(knots, step)
+    sines = dst(left, type=1, axis=1, norm="ortho") / step
+    sines = np.sign(sines) * np.floor(np.abs(sines) + DEAD_ZONE)
+    return Curve(knots, sines.astype(np.int64).transpose(0, 2, 1))
+
+
+def synthesise(curve: Curve, step: float) -> Float64:
+    """Inverse of :func:`analyse`: (32 B + 1, C) values."""
+    blocks, channels = curve.sines.shape[:2]
+    inside = _lines(curve.knots, step)
+    if curve.sines.any():
+        sines = curve.sines.transpose(0, 2, 1).astype(np.float64)
+        inside = inside + idst(sines, type=1, axis=1, norm="ortho") * step
+    out = np.empty((blocks * BLOCK + 1, channels))
+    out[::BLOCK] = curve.knots * step
+    out[:-1].reshape(blocks, BLOCK, channels)[:, 1:] = inside
+    return out
+
+
+def _lines(knots: Integers, step: float) -> Float64:
+    """(B, 31, C) straight lines between knots, without their ends."""
+    at = (np.arange(1, BLOCK) / BLOCK)[None, :, None]
+    return (knots[:-1, None] * (1 - at) + knots[1:, None] * at) * step
+
+
+@dataclass(frozen=True)
+class CurveTables:
+    """Tables for one kind of curve: ``sines`` by band and level, ``counts`` by the bucket of the
+    block before, ``knots`` by the bucket of the knot before."""
+
+    sines: list[list[Table]]
+    counts: list[Table]
+    knots: list[Table]
+
+
+@lru_cache(maxsize=None)
+def curve_tables(kind: str) -> CurveTables:
+    """Tables of a kind of curve: ``hips``, ``keypoint``, ``heading``, ``box`` or ``confidence``."""
+    tables = json.loads((files("motioncodec.bitstream") / "tables.json").read_text())[kind]
+    return CurveTables(
+        sines=[[Table(f) for f in band] for band in tables["sines"]],
+        counts=[Table(f) for f in tables["counts"]],
+        knots=[Table(f) for f in tables["knots"]],
+    )
+
+
+def _bucket(count: int) -> int:
+    """0, 1-2, 3-5, 6-11, 12 and more; 5 is kept for where there is none before."""
+    return 0 if count == 0 else 1 if count < 3 else 2 if count < 6 else 3 if count < 12 else 4
+
+
+def code_curve(coder: Coder, curve: Curve, kind: str) -> Curve:
+    """Writes a curve and returns it, or reads one of the same shape and returns that."""
+    tables = curve_tables(kind)
+    blocks, channels = curve.sines.shape[:2]
+    knots = code_knots(coder, curve.knots, kind, order=2)
+    sines = np.zeros((blocks, channels, BLOCK - 1), dtype=np.int64)
+    bands, levels = _BANDS.tolist(), _LEVELS.tolist()
+    nothing = [0] * (BLOCK + 1)
+    for channel in range(channels):
+        before, bucket = nothing, COUNTS - 1
+        for block in range(blocks):
+            given = curve.sines[block, channel].tolist()
+            count = BLOCK - 1
+            while count and not given[count - 1]:
+                count -= 1
+            count = coder.code(count, tables.counts[bucket])
+            bucket = _bucket(count)
+            now = [0] * (BLOCK + 1)
+            one = two = 0
+            for k in range(count):
+                near = 2 * (one + before[k]) + two + before[k + 1]
+                level = levels[near if near < 33 else 33]
+                value = code_magnitude(coder, given[k], tables.sines[bands[k]][level])
+                if value:
+                    sines[block, channel, k] = value
+                two, one = one, value if value >= 0 else -value
+                now[k] = one
+            before = now
+    return Curve(knots, sines)
+
+
+def code_knots(coder: Coder, knots: Integers, kind: str, order: int = 1) -> Integers:
+    """Writes (B, C) knots, each predicted from the one before (order 1) or two before (order 2) in
+    its channel, and returns them; or reads as many."""
+    tables = curve_tables(kind).knots
+    out = np.zeros(knots.shape, dtype=np.int64)
+    for channel in range(knots.shape[1]):
+        one = two = 0
+        bucket = KNOTS - 1
+        for i, given in enumerate(knots[:, channel].tolist()):
+            if i == 0:
+                value = code_signed(coder, given)
+            else:
+                guess = one if order == 1 or i == 1 else 2 * one - two
+                difference = code_magnitude(coder, given - guess, tables[bucket])
+                bucket = _bucket(abs(difference))
+                value = guess + difference
+            out[i, channel] = value
+            two, one = one, value
+    return out
+
+
+def count_contexts(curve: Curve, order: int = 2) -> dict[str, NDArray[np.float64]]:
+    """How often each table would have coded each symbol: what tables are fitted to."""
+    counts = {
+        "sines": np.zeros((BANDS, LEVELS, ESCAPE + 1)),
+        "counts": np.zeros((COUNTS, BLOCK)),
+        "knots": np.zeros((KNOTS, ESCAPE + 1)),
+    }
+    blocks, channels = curve.sines.shape[:2]
+    for channel in range(channels):
+        before, bucket = [0] * (BLOCK + 1), COUNTS - 1
+        for block in range(blocks):
+            given = [abs(v) for v in curve.sines[block, channel].tolist()] + [0, 0]
+            nonzero = np.flatnonzero(given)
+            count = int(nonzero[-1]) + 1 if len(nonzero) else 0
+            counts["counts"][bucket, count] += 1
+            bucket = _bucket(count)
+            for k in range(count):
+                one = given[k - 1] if k else 0
+                two = given[k - 2] if k > 1 else 0
+                near = min(2 * (one + before[k]) + two + before[k + 1], 33)
+                counts["sines"][_BANDS[k], _LEVELS[near], min(given[k], ESCAPE)] += 1
+            before = given
+        knots = curve.knots[:, channel]
+        guess = knots[:-1].copy()
+        if order == 2:
+            guess[1:] += np.diff(knots)[:-1]
+        bucket = KNOTS - 1
+        for difference in np.abs(knots[1:] - guess).tolist():
+            counts["knots"][bucket, min(difference, ESCAPE)] += 1
+            bucket = _bucket(difference)
+    return counts

@@ -1,0 +1,237 @@
+"""Files to clips and back: one format a module, one registry.
+
+>>> clip = read_clip("walk.bvh")                                        # doctest: +SKIP
+>>> write_clip(clip, "walk.npz")                                        # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+from motioncodec.clip import Clip
+from motioncodec.errors import FormatError
+from motioncodec.io.bvh import read_bvh
+from motioncodec.io.npy import read_npy, read_npz, write_npy, write_npz
+from motioncodec.io.poses import read_json, write_json
+from motioncodec.io.source import MAX_BYTES, Source, decode_text
+from motioncodec.io.tables import read_csv, write_csv
+
+__all__ = ["FORMATS", "READERS", "WRITERS", "Format", "read_clip", "write_clip"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format: its name, suffixes, a line about it, and its reader and writer."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    description: str
+    read: Callable[[Source], Clip] | None = None
+    write: Callable[[Clip, BinaryIO], None] | None = None
+
+    @property
+    def can_read(self) -> bool:
+        """Whether :func:`read_clip` reads it."""
+        return self.read is not None
+
+    @property
+    def can_write(self) -> bool:
+        """Whether :func:`write_clip` writes it."""
+        return self.write is not None
+
+
+FORMATS: dict[str, Format] = {
+    one.name: one
+    for one in (
+        Format(
+            "npz", (".npz",), "NumPy archive: keypoints, confidence, frame rate, joints, units",
+            read_npz, write_npz,
+        ),
+        Format("npy", (".npy",), "NumPy array of keypoints alone", read_npy, write_npy),
+        Format("bvh", (".bvh",), "Biovision hierarchy, turned into positions", read_bvh),
+        Format(
+            "csv", (".csv", ".tsv", ".txt"), "table, a row a frame (wide) or a joint (long)",
+            read_csv, write_csv,
+        ),
+        Format(
+            "json", (".json",), "OpenPose or Panoptic frames: a folder of files, or one file",
+            read_json, write_json,
+        ),
+    )
+}  # fmt: skip
+"""Every format by name."""
+
+READERS: tuple[str, ...] = tuple(name for name, one in FORMATS.items() if one.can_read)
+"""Names of the formats that can be read."""
+
+WRITERS: tuple[str, ...] = tuple(name for name, one in FORMATS.items() if one.can_write)
+"""Names of the formats that can be written."""
+
+
+def read_clip(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    *,
+    input_format: str | None = None,
+    name: str | None = None,
+    frame_rate: float | None = None,
+    skeleton: str | None = None,
+    units: str | None = None,
+    up: str | None = None,
+) -> Clip:
+    """Reads a clip; the format is told by the content first and the suffix second.
+
+    Args:
+        source: a path (a file, or a folder of JSON frames), the bytes of a file, or a binary
+            stream, which is read to its end.
+        input_format: one of :data:`READERS`, in place of telling it from the content.
+        name: what messages call the input; its suffix counts as the input's.
+        frame_rate: frames per second; goes over what the file says.
+        skeleton: a registered skeleton that names the joints in file order.
+        units: unit of the coordinates as they are (nothing is rescaled): m, cm, mm or px.
+        up: axis that points up (nothing is turned): x, y, z, -x, -y or -z.
+
+    Raises:
+        FormatError: the input is absent, damaged, of no known format, or lacks something that
+            must be given; one line says what.
+        ClipError: ``skeleton`` is not a registered one.
+    """
+    if input_format is not None and input_format not in READERS:
+        raise FormatError(f"input format {input_format!r}: expected one of {', '.join(READERS)}")
+    if isinstance(source, bytes):
+        file: BinaryIO = io.BytesIO(source)
+        label = name or "<bytes>"
+    elif isinstance(source, (str, os.PathLike)):
+        label = name or os.fspath(source)
+        path = Path(source)
+        if "\0" in os.fspath(source):
+            raise FormatError(f"{label!r}: expected a path, found a NUL in it")
+        try:
+            if path.is_dir():
+                given = Source(label, None, path, frame_rate, skeleton, units, up)
+                return _read(given, input_format or "json")
+            with path.open("rb") as opened:
+                seekable = opened if opened.seekable() else io.BytesIO(_drain(opened, label))
+                given = Source(label, seekable, None, frame_rate, skeleton, units, up)
+                return _read(given, input_format)
+        except OSError as error:
+            raise FormatError(
+                f"{label}: expected a readable file, found: {error.strerror or error}"
+            ) from None
+    else:
+        label = name or str(getattr(source, "name", "<stream>"))
+        try:
+            file = io.BytesIO(_drain(source, label))
+        except OSError as error:
+            raise FormatError(f"{label}: expected a readable stream, found: {error}") from None
+    return _read(Source(label, file, None, frame_rate, skeleton, units, up), input_format)
+
+
+def _drain(stream: BinaryIO, label: str) -> bytes:
+    data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise FormatError(f"{label}: expected at most {MAX_BYTES} bytes, found more")
+    return data
+
+
+def _read(source: Source, input_format: str | None) -> Clip:
+    reader = FORMATS[input_format or _detect(source)].read
+    assert reader is not None
+    return reader(source)
+
+
+def _detect(source: Source) -> str:
+    """The format's name by the first bytes, else by the suffix."""
+    file = source.opened()
+    head = file.read(65536)
+    file.seek(0)
+    if not head.strip():
+        raise source.error("expected a clip, found an empty file")
+    if head.startswith(b"PK"):
+        return "npz"
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    text = decode_text(head).lstrip()
+    if text[:9].upper() == "HIERARCHY":
+        return "bvh"
+    if text.startswith(("{", "[")):
+        return "json"
+    suffix = PurePath(source.name).suffix.lower()
+    for one in FORMATS.values():
+        if suffix in one.suffixes and one.can_read:
+            return one.name
+    header = next((line for line in text.splitlines() if not line.lstrip().startswith("#")), "")
+    if "\0" not in text and any(mark in header for mark in ",;\t"):
+        return "csv"
+    raise source.error(
+        f"expected one of the formats {', '.join(READERS)}, found none of them; name it with "
+        "--input-format"
+    )
+
+
+def write_clip(
+    clip: Clip, target: str | os.PathLike[str] | BinaryIO, *, format: str | None = None
+) -> None:
+    """Writes a clip; a file at a path appears whole or not at all.
+
+    Args:
+        clip: what to write. ``npy`` keeps the positions alone; ``npz``, ``csv`` and ``json`` keep
+            everything but the metadata.
+        target: a path or a binary stream.
+        format: one of :data:`WRITERS`; by the path's suffix if not given.
+
+    Raises:
+        FormatError: no such format, or the file cannot be written.
+    """
+    if isinstance(target, (str, os.PathLike)):
+        label = os.fspath(target)
+        suffix = PurePath(label).suffix.lower()
+        chosen = format or next(
+            (one.name for one in FORMATS.values() if suffix in one.suffixes), suffix
+        )
+    else:
+        label, chosen = str(getattr(target, "name", "<stream>")), format or ""
+    writer = FORMATS[chosen].write if chosen in FORMATS else None
+    if writer is None:
+        raise FormatError(
+            f"{label}: expected an output format among {', '.join(WRITERS)}, found "
+            f"{chosen or 'none'}; name one with --format"
+        )
+    if isinstance(target, (str, os.PathLike)):
+        try:
+            _write_whole(Path(target), lambda stream: writer(clip, stream))
+        except OSError as error:
+            raise FormatError(
+                f"{label}: expected a writable path, found: {error.strerror or error}"
+            ) from None
+    else:
+        # Built in memory first, so that the bytes do not depend on what the stream can do.
+        buffer = io.BytesIO()
+        writer(clip, buffer)
+        target.write(buffer.getbuffer())
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Writes beside ``path`` under another name and renames."""
+    # A link stays a link, and what is no file (/dev/stdout, a pipe) is not replaced by one.
+    path = Path(os.path.realpath(path))
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        buffer = io.BytesIO()
+        write(buffer)
+        with path.open("wb") as stream:
+            stream.write(buffer.getbuffer())
+        return
+    beside = path.with_name(f".motioncodec-{secrets.token_hex(8)}.tmp")
+    try:
+        with beside.open("xb") as stream:
+            write(stream)
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

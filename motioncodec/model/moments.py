@@ -1,0 +1,103 @@
+"""The stem and the head: heatmap volumes to joint centres, and back.
+
+The mass and the first moments of a heatmap are linear in it, and the first moment of a Gaussian
+over its mass is its centre. So the stem is one convolution with fixed weights (kernel as large as
+the plane), and where a volume was rendered from keypoints the centres are known without building
+it: the closed form. The head splats Gaussians, which is differentiable in the centres.
+
+3D volumes are three orthogonal projections per joint, xy, zy and xz, so every coordinate is held
+twice and the stem takes the mean of the two.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from motioncodec.heatmap.placement import EXTENT
+
+PLANE_AXES: dict[int, tuple[tuple[int, int], ...]] = {
+    2: ((0, 1),),
+    3: ((0, 1), (2, 1), (0, 2)),
+}
+"""(horizontal, vertical) coordinate of each plane, for 2 and for 3 dimensions."""
+
+
+def to_pixels(centres: Tensor, size: int) -> Tensor:
+    """Body units to pixel coordinates; pixel centres are whole numbers, 0 to size - 1."""
+    return (centres / EXTENT + 1.0) * (size / 2) - 0.5
+
+
+def from_pixels(pixels: Tensor, size: int) -> Tensor:
+    """Inverse of :func:`to_pixels`."""
+    return ((pixels + 0.5) / (size / 2) - 1.0) * EXTENT
+
+
+class MomentStem(nn.Module):
+    """Fixed convolution that takes each plane's mass and first moments.
+
+    Args:
+        dims: coordinates of a joint, 2 or 3.
+        size: height and width of the planes in pixels.
+    """
+
+    weight: Tensor
+
+    def __init__(self, dims: int, size: int = 64) -> None:
+        super().__init__()
+        self.dims = dims
+        self.size = size
+        # Moments about the middle, where sums of 4,096 pixels lose least in float32.
+        at = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+        rows = torch.stack(
+            [torch.ones(size, size), at[None].expand(size, size), at[:, None].expand(size, size)]
+        )
+        self.register_buffer("weight", rows[:, None], persistent=False)
+
+    def forward(self, volume: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, K, planes, H, W) heatmaps to centres (B, T, K, dims) and peaks (B, T, K).
+
+        Centres are in body units, 0 where a joint has no mass; a peak is the mass over that of a
+        unit Gaussian of the same spread when called through :func:`peaks_of`, here the raw mass.
+        """
+        b, t, k, planes, h, w = volume.shape
+        sums = nn.functional.conv2d(volume.reshape(-1, 1, h, w), self.weight.to(volume.dtype))
+        mass, across, down = sums.reshape(b, t, k, planes, 3).unbind(-1)
+        seen = mass > 1e-6
+        mid = (self.size - 1) / 2
+        first = torch.where(seen, across / mass.clamp_min(1e-6) + mid, 0.0)
+        second = torch.where(seen, down / mass.clamp_min(1e-6) + mid, 0.0)
+        total = torch.zeros(b, t, k, self.dims, dtype=volume.dtype, device=volume.device)
+        count = torch.zeros_like(total)
+        for plane, (u, v) in enumerate(PLANE_AXES[self.dims]):
+            total[..., u] += first[..., plane]
+            total[..., v] += second[..., plane]
+            count[..., u] += seen[..., plane]
+            count[..., v] += seen[..., plane]
+        found = count.amin(-1) > 0
+        centres = from_pixels(total / count.clamp_min(1.0), self.size)
+        return torch.where(found[..., None], centres, 0.0), mass.mean(-1) * found
+
+
+def splat(centres: Tensor, peaks: Tensor, size: int = 64, sigma: float | Tensor = 1.5) -> Tensor:
+    """Gaussian planes about centres: exp(-((u - cu)^2 + (v - cv)^2) / (2 sigma^2)) times the peak.
+
+    Args:
+        centres: (B, T, K, dims) in body units.
+        peaks: (B, T, K), 0 for a joint that is missing.
+        size: height and width in pixels.
+        sigma: spread in pixels, a number or (B, T, K, planes).
+
+    Returns:
+        (B, T, K, planes, size, size).
+    """
+    pixels = to_pixels(centres, size)
+    grid = torch.arange(size, dtype=centres.dtype, device=centres.device)
+    width = torch.as_tensor(sigma, dtype=centres.dtype, device=centres.device)
+    planes = []
+    for plane, (u, v) in enumerate(PLANE_AXES[centres.shape[-1]]):
+        spread = width if width.ndim == 0 else width[..., plane, None]
+        across = torch.exp(-((grid - pixels[..., u, None]) ** 2) / (2 * spread**2))
+        down = torch.exp(-((grid - pixels[..., v, None]) ** 2) / (2 * spread**2))
+        planes.append(down[..., :, None] * across[..., None, :] * peaks[..., None, None])
+    return torch.stack(planes, dim=3)

@@ -1,0 +1,164 @@
+"""Vector quantisation with a codebook for every slot, kept by exponential moving averages.
+
+A code is chosen to minimise squared distance + rate_weight x code length (entropy-constrained VQ:
+Chou, Lookabaugh and Gray 1989); a rate weight of 0 is the nearest neighbour. Code lengths come from
+the running usage of the codes. Gradients pass straight through (van den Oord et al. 2017).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Quantised(NamedTuple):
+    """Code vectors (..., slots, latent) with straight-through gradient, tokens (..., slots) and the
+    commitment loss (a scalar)."""
+
+    vectors: Tensor
+    tokens: Tensor
+    commitment: Tensor
+
+
+class Rate(NamedTuple):
+    """What the bits of a level's tokens cost.
+
+    Attributes:
+        weight: squared latent units that a bit is worth; 0 to ignore rate.
+        lengths: (slots, classes, codes) bits of a token after one of a class.
+        class_of: (slots, codes) int64 class that a token puts its successor in.
+    """
+
+    weight: float
+    lengths: Tensor
+    class_of: Tensor
+
+
+class SlotQuantizer(nn.Module):
+    """One level's codebooks.
+
+    Args:
+        slots: tokens per step.
+        codes: entries per codebook.
+        latent: width of a code vector.
+    """
+
+    codebook: Tensor
+    usage: Tensor
+    sums: Tensor
+
+    def __init__(self, slots: int, codes: int, latent: int) -> None:
+        super().__init__()
+        self.slots, self.codes, self.latent = slots, codes, latent
+        self.register_buffer("codebook", torch.randn(slots, codes, latent))
+        self.register_buffer("usage", torch.ones(slots, codes))
+        self.register_buffer("sums", torch.zeros(slots, codes, latent), persistent=False)
+        self.rate_weight = 0.0
+
+    def lookup(self, tokens: Tensor) -> Tensor:
+        """(..., slots) tokens to (..., slots, latent) vectors."""
+        slot = torch.arange(self.slots, device=tokens.device)
+        return self.codebook[slot, tokens]
+
+    def lengths(self) -> Tensor:
+        """(slots, codes) ideal code lengths in bits under the running usage."""
+        share = (self.usage + 0.01) / (self.usage + 0.01).sum(-1, keepdim=True)
+        return -torch.log2(share)
+
+    def assign(self, latents: Tensor, rate_weight: float | None = None) -> Tensor:
+        """(N, slots, latent) to (N, slots) tokens of least distance plus weighted length."""
+        weight = self.rate_weight if rate_weight is None else rate_weight
+        # |z|^2 is the same for every code and stays out.
+        offset = self.codebook.square().sum(-1)
+        if weight:
+            offset = offset + weight * self.lengths()
+        codes = self.codebook.transpose(1, 2)
+        return torch.cat(
+            [
+                torch.baddbmm(offset[:, None], rows.transpose(0, 1), codes, alpha=-2.0).argmin(-1).T
+                for rows in latents.split(1024)  # bounds the memory of the cost matrix
+            ]
+        )
+
+    def assign_along(self, latents: Tensor, rate: Rate) -> Tensor:
+        """(steps, slots, latent) to (steps, slots) tokens, step by step: each is the code of least
+        distance plus weighted length after the token chosen before it in its slot."""
+        slot = torch.arange(self.slots, device=latents.device)
+        cost = torch.baddbmm(
+            self.codebook.square().sum(-1)[:, None],
+            latents.transpose(0, 1), self.codebook.transpose(1, 2), alpha=-2.0,
+        ).transpose(0, 1)  # fmt: skip
+        kind = torch.zeros_like(slot)
+        weighted = rate.lengths * rate.weight
+        out = []
+        for step in cost:
+            token = (step + weighted[slot, kind]).argmin(-1)
+            kind = rate.class_of[slot, token]
+            out.append(token)
+        return torch.stack(out)
+
+    def forward(self, latents: Tensor) -> Quantised:
+        """(..., slots, latent) latents to code vectors, tokens and commitment loss."""
+        flat = latents.detach().reshape(-1, self.slots, self.latent).float()
+        with torch.no_grad():
+            tokens = self.assign(flat)
+            vectors = self.lookup(tokens)
+            if self.training:
+                self.update(flat, tokens)
+        vectors = vectors.reshape(latents.shape)
+        commitment = (latents - vectors).square().sum((-1, -2)).mean()
+        return Quantised(
+            latents + (vectors - latents).detach(), tokens.reshape(latents.shape[:-1]), commitment
+        )
+
+    @torch.no_grad()
+    def update(self, latents: Tensor, tokens: Tensor, decay: float = 0.99) -> None:
+        """Moves codes towards what they stand for; revives codes that stand for nothing."""
+        n = len(latents)
+        at = tokens + torch.arange(self.slots, device=tokens.device) * self.codes
+        count = torch.bincount(at.reshape(-1), minlength=self.slots * self.codes)
+        total = torch.zeros(self.slots * self.codes, self.latent, device=latents.device)
+        total.index_add_(0, at.reshape(-1), latents.reshape(-1, self.latent))
+        self.usage.mul_(decay).add_(count.view_as(self.usage).float(), alpha=1 - decay)
+        self.sums.mul_(decay).add_(total.view_as(self.sums), alpha=1 - decay)
+        known = self.usage > 1e-3
+        self.codebook.copy_(
+            torch.where(known[..., None], self.sums / self.usage.clamp_min(1e-3)[..., None], self.codebook)
+        )
+        # A code chosen less than a fiftieth as often as it would be by an even share starts anew
+        # at a latent of this batch. Where rate counts, an idle code is a saving, not a fault.
+        even = n / self.codes
+        dead = self.usage < 0.02 * even
+        if self.rate_weight == 0 and bool(dead.any()):
+            slot, code = dead.nonzero(as_tuple=True)
+            pick = torch.randint(n, (len(slot),), device=latents.device)
+            fresh = latents[pick, slot]
+            self.codebook[slot, code] = fresh
+            self.usage[slot, code] = 0.1 * even
+            self.sums[slot, code] = fresh * 0.1 * even
+
+    @torch.no_grad()
+    def start(self, latents: Tensor, rounds: int = 10) -> None:
+        """K-means start from (N, slots, latent) latents, N at least the number of codes."""
+        pick = torch.randperm(len(latents), device=latents.device)[: self.codes]
+        self.codebook.copy_(latents[pick].transpose(0, 1))
+        slot = torch.arange(self.slots, device=latents.device)
+        for _ in range(rounds):
+            tokens = self.assign(latents, 0.0)
+            at = (tokens + slot * self.codes).reshape(-1)
+            count = torch.bincount(at, minlength=self.slots * self.codes).view_as(self.usage).float()
+            total = torch.zeros(self.slots * self.codes, self.latent, device=latents.device)
+            total.index_add_(0, at, latents.reshape(-1, self.latent))
+            total = total.view_as(self.sums)
+            mean = total / count.clamp_min(1)[..., None]
+            self.codebook.copy_(torch.where(count[..., None] > 0, mean, self.codebook))
+        scale = 100.0 / len(latents)
+        self.usage.copy_(count * scale)
+        self.sums.copy_(self.codebook * self.usage[..., None])
+
+    def perplexity(self) -> Tensor:
+        """(slots,) effective number of codes in use, from 1 to ``codes``."""
+        share = self.usage / self.usage.sum(-1, keepdim=True).clamp_min(1e-9)
+        return torch.exp(-(share * torch.log(share.clamp_min(1e-12))).sum(-1))

@@ -1,0 +1,198 @@
+"""The weights that ship, by name and by permanent id; each with its prior, its card, its fingerprint.
+
+The table of weights, configurations and priors are read without torch, so that ``info``, ``test``
+and ``decode --to tokens`` run without it; only :meth:`Weights.network` imports it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
+
+from motioncodec.errors import ModelError
+from motioncodec.model.config import PRESETS, Config
+
+if TYPE_CHECKING:
+    from motioncodec.model.vqgan import SlotVQGAN
+
+PRIOR = "prior."
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One weights file.
+
+    Attributes:
+        id: permanent number that files name; 0 for weights that do not ship.
+        name: that ``--model`` takes.
+        path: of the safetensors file.
+    """
+
+    id: int
+    name: str
+    path: Path
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """The file's own: ``config``, ``card`` and ``rate_weights``, each JSON."""
+        try:
+            with safe_open(self.path, framework="numpy") as tensors:
+                return dict(tensors.metadata() or {})
+        except (OSError, SafetensorError) as error:
+            raise ModelError(
+                f"{self.path.name}: expected a safetensors file of weights ({error}); "
+                "install motioncodec again"
+            ) from error
+
+    @cached_property
+    def config(self) -> Config:
+        """The network's shape."""
+        try:
+            return Config.from_json(self.metadata["config"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{self.path.name}: expected a model configuration, found {error!r}") from error
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Data, licence, steps, figures: see ``motioncodec models``."""
+        card: dict[str, Any] = json.loads(self.metadata.get("card", "{}"))
+        return card
+
+    @property
+    def rate_weights(self) -> dict[str, list[float]]:
+        """For each preset what a bit costs at each of its levels, in squared network units."""
+        weights: dict[str, list[float]] = json.loads(self.metadata.get("rate_weights", "{}"))
+        return weights
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the file, in hex."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @property
+    def fingerprint_word(self) -> int:
+        """The first 32 bits of the fingerprint, which a ``.mtok`` carries."""
+        return int(self.fingerprint[:8], 16)
+
+    @cached_property
+    def prior_arrays(self) -> list[tuple[NDArray[np.uint16], NDArray[np.uint8]]]:
+        """For each level (slots, classes, codes) frequencies and (slots, codes) classes."""
+        with safe_open(self.path, framework="numpy") as tensors:
+            return [
+                (
+                    tensors.get_tensor(f"{PRIOR}{level}.frequencies"),
+                    tensors.get_tensor(f"{PRIOR}{level}.class_of"),
+                )
+                for level in range(len(self.config.levels))
+            ]
+
+    def network(self, device: str = "cpu") -> SlotVQGAN:
+        """The network on a device, in float32, ready to tokenize."""
+        return _network(self, device)
+
+    def depth(self, preset: str) -> int:
+        """Levels of a preset."""
+        return PRESETS.index(preset) + 1
+
+
+@lru_cache(maxsize=4)
+def _network(weights: Weights, device: str) -> SlotVQGAN:
+    import torch
+
+    from motioncodec.model.vqgan import SlotVQGAN
+
+    network = SlotVQGAN(weights.config)
+    tensors = {k: v for k, v in load_file(weights.path).items() if not k.startswith(PRIOR)}
+    try:
+        network.load_state_dict(
+            {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()}
+        )
+    except RuntimeError as error:
+        raise ModelError(f"{weights.path.name}: expected the tensors of its configuration: {error}") from error
+    return network.to(device).eval()
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` to ``cuda`` where there is one, else ``cpu``.
+
+    Raises:
+        ModelError: CUDA was asked for by name and there is none.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise ModelError("device cuda: expected a CUDA device and a torch that was built for it, found none; use --device cpu")
+    return "cuda" if device in ("auto", "cuda") and available else "cpu"
+
+
+@lru_cache(maxsize=1)
+def shipped() -> tuple[Weights, ...]:
+    """Weights in the package, by ``weights/registry.json``. Ids are permanent."""
+    folder = files("motioncodec.weights")
+    table = json.loads((folder / "registry.json").read_text())
+    return tuple(
+        Weights(entry["id"], entry["name"], Path(str(folder / entry["file"]))) for entry in table
+    )
+
+
+def find_weights(key: str | int | Path) -> Weights:
+    """Weights by name, by permanent id, or a safetensors file by path.
+
+    Raises:
+        ModelError: there are none.
+    """
+    for weights in shipped():
+        if key in (weights.name, weights.id):
+            return weights
+    if isinstance(key, (str, Path)) and Path(key).suffix == ".safetensors" and Path(key).is_file():
+        return Weights(0, Path(key).stem, Path(key))
+    known = ", ".join(weights.name for weights in shipped())
+    if isinstance(key, int):
+        raise ModelError(
+            f"model {key}: expected one that this version ships ({known}); upgrade motioncodec"
+        )
+    raise ModelError(f"model {key!r}: expected one of {known}, or a .safetensors file")
+
+
+def default_weights(dims: int) -> Weights:
+    """The newest shipped weights for 2 or 3 dimensions."""
+    for weights in reversed(shipped()):
+        if weights.config.dims == dims:
+            return weights
+    raise ModelError(f"expected shipped weights for {dims} dimensions, found none")
+
+
+def save_weights(
+    path: Path,
+    network: SlotVQGAN,
+    priors: list[tuple[NDArray[np.uint16], NDArray[np.uint8]]],
+    card: dict[str, Any],
+    rate_weights: dict[str, list[float]],
+) -> None:
+    """Writes network (as float16) and priors to a safetensors file with its card."""
+    tensors = {
+        name: value.detach().cpu().numpy().astype(np.float16)
+        for name, value in network.state_dict().items()
+    }
+    for level, (frequencies, class_of) in enumerate(priors):
+        tensors[f"{PRIOR}{level}.frequencies"] = frequencies
+        tensors[f"{PRIOR}{level}.class_of"] = class_of
+    metadata = {
+        "config": network.config.to_json(),
+        "card": json.dumps(card, sort_keys=True),
+        "rate_weights": json.dumps(rate_weights, sort_keys=True),
+    }
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata)
+    partial.replace(path)

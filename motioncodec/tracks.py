@@ -1,0 +1,304 @@
+"""Between a clip's people and the whole numbers of a stream: sampling, placement, curves.
+
+Everything here works on one person and a stretch of model frames, so that a long clip takes no
+more memory than a short one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motioncodec.bitstream.header import MODEL_RATE, Header, step_size
+from motioncodec.bitstream.trajectory import Curve, analyse, synthesise
+from motioncodec.clip import METRES, Clip
+from motioncodec.errors import ContainerError
+from motioncodec.heatmap.placement import (
+    HEADING_STEPS,
+    KNOT_SPACING,
+    SIZE_STEPS,
+    Placement,
+    dequantise_scale,
+    fill_gaps,
+    find_heading,
+    find_hips,
+    find_size,
+    from_model_axes,
+    to_model_axes,
+)
+from motioncodec.skeleton import CANONICAL, Skeleton
+
+Float64 = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+SMOOTHING = 256
+"""Model frames on either side that smoothing of heading and size looks at, at most."""
+
+_SAMPLE = 512
+"""Frames that a clip's steady properties (scale, step, references) are measured on."""
+
+
+def covered_joints(skeleton: Skeleton) -> tuple[list[int], list[int]]:
+    """Joints that the models cover, and which canonical joint each is."""
+    joints = [j for j, canonical in enumerate(skeleton.covered) if canonical >= 0]
+    return joints, [skeleton.covered[j] for j in joints]
+
+
+def sample_frames(clip: Clip, person: int) -> NDArray[np.int64]:
+    """Some frames, evenly spread, of those in which a person is seen."""
+    frames = np.flatnonzero(~clip.missing[:, person].all(axis=1))
+    return frames[:: max(1, len(frames) // _SAMPLE)]
+
+
+def canonical_points(clip: Clip, person: int, frames: NDArray[np.int64] | slice) -> Float64:
+    """(F, 20, D) canonical joints of some frames in the models' axes, NaN where missing."""
+    joints, canonical = covered_joints(clip.skeleton)
+    rows = clip.keypoints[frames, person]
+    out = np.full((len(rows), len(CANONICAL), clip.dims), np.nan)
+    out[:, canonical] = rows[:, joints]
+    return to_model_axes(out, clip.up)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A stretch of model frames.
+
+    Attributes:
+        points: (N, K, D) with gaps bridged.
+        seen: (N, K): some clip frame less than a model frame away has the joint.
+        confidence: (N, K) from 0 to 1; 1 where the clip has none.
+    """
+
+    points: Float64
+    seen: Bool
+    confidence: Float64
+
+
+def sample(clip: Clip, person: int, joints: list[int], start: int, stop: int) -> Samples:
+    """Joints of one person at model frames ``start`` to ``stop`` (exclusive), in the models' axes;
+    before the first and after the last clip frame those are held."""
+    ratio = clip.frame_rate / MODEL_RATE
+    at = np.clip(np.arange(start, stop) * ratio, 0, clip.frames - 1)
+    low = np.floor(at + 1e-9).astype(np.int64)
+    first = max(int(low[0]) - math.ceil(ratio), 0)
+    last = min(int(low[-1]) + math.ceil(ratio) + 2, clip.frames)
+    rows = clip.keypoints[first:last, person][:, joints].astype(np.float64)
+    there = np.isfinite(rows[..., 0])
+    filled = fill_gaps(to_model_axes(rows, clip.up))
+    w = (at - low)[:, None, None]
+    lower = low - first
+    upper = np.minimum(lower + 1, len(filled) - 1)
+    points = filled[lower] * (1 - w) + filled[upper] * w
+    # Any clip frame strictly within one model frame counts as seen there.
+    total = np.concatenate([np.zeros((1, len(joints))), np.cumsum(there, axis=0)])
+    begin = np.clip(np.floor(at - ratio + 1e-9).astype(np.int64) + 1 - first, 0, len(rows))
+    end = np.clip(np.ceil(at + ratio - 1e-9).astype(np.int64) - first, 0, len(rows))
+    seen = total[np.maximum(end, begin)] - total[begin] > 0
+    if clip.confidence is None:
+        return Samples(points, seen, np.ones(seen.shape))
+    sure = clip.confidence[first:last, person][:, joints].astype(np.float64)
+    sure = np.where(there, sure, np.nan)
+    confidence = fill_gaps(sure)
+    confidence = confidence[lower] * (1 - w[..., 0]) + confidence[upper] * w[..., 0]
+    return Samples(points, seen, np.clip(confidence, 0.0, 1.0))
+
+
+def sample_canonical(clip: Clip, person: int, start: int, stop: int) -> Samples:
+    """As :func:`sample`, for the 20 canonical joints; those that a clip lacks are never seen."""
+    joints, canonical = covered_joints(clip.skeleton)
+    some = sample(clip, person, joints, start, stop)
+    points = np.zeros((stop - start, len(CANONICAL), clip.dims))
+    seen = np.zeros(points.shape[:2], bool)
+    confidence = np.zeros(points.shape[:2])
+    points[:, canonical], seen[:, canonical] = some.points, some.seen
+    confidence[:, canonical] = some.confidence
+    return Samples(points, seen, confidence)
+
+
+def place(
+    clip: Clip, header: Header, person: int, chunk: int, anchor: int | None
+) -> tuple[Curve, NDArray[np.int64]]:
+    """Where a person is throughout a chunk: the hips' curve, and the knots of heading or size."""
+    start, stop = header.span(chunk)
+    before = min(start, SMOOTHING)
+    after = min(max(header.model_frames - stop, 1), SMOOTHING)
+    samples = sample_canonical(clip, person, start - before, stop + after)
+    points = np.where(samples.seen[..., None], samples.points, np.nan)
+    if clip.dims == 3:
+        scale = dequantise_scale(header.scales[person])
+        hips = find_hips(points, scale, anchor) / scale
+        turn = find_heading(points) / (2 * np.pi / HEADING_STEPS)
+    else:
+        size = find_size(points)
+        hips = find_hips(points, size, anchor)
+        turn = np.log2(size) * SIZE_STEPS
+    here = slice(before, before + stop - start + 1)
+    curve = analyse(hips[here], step_size(header.origin_step))
+    return curve, np.rint(turn[here][::KNOT_SPACING]).astype(np.int64)[:, None]
+
+
+def placement(header: Header, person: int, curve: Curve, turn: NDArray[np.int64]) -> Placement:
+    """Whole numbers of a chunk to its placement at the chunk's N model frames and the one after."""
+    origin = synthesise(curve, step_size(header.origin_step))
+    at = np.arange(len(origin)) / KNOT_SPACING
+    turned = np.interp(at, np.arange(len(turn)), turn[:, 0].astype(np.float64))
+    if header.dims == 2:
+        return Placement(origin, 2.0 ** np.clip(turned / SIZE_STEPS, -200, 200), None)
+    scale = dequantise_scale(header.scales[person])
+    return Placement(
+        origin * scale, np.full(len(origin), scale), turned * (2 * np.pi / HEADING_STEPS)
+    )
+
+
+def joined(placements: list[Placement]) -> Placement:
+    """Placements of chunks in a row, the frame after each but the last left out."""
+    cut = [slice(0, len(p.size) - 1) for p in placements[:-1]] + [slice(None)]
+    heading = None
+    if placements[0].heading is not None:
+        heading = np.concatenate([p.heading[c] for p, c in zip(placements, cut) if p.heading is not None])
+    return Placement(
+        np.concatenate([p.origin[c] for p, c in zip(placements, cut)]),
+        np.concatenate([p.size[c] for p, c in zip(placements, cut)]),
+        heading,
+    )
+
+
+def find_references(clip: Clip, extra: list[int]) -> list[int]:
+    """For each of the joints in ``extra`` the joint it moves most like: a minimum spanning tree
+    over the spread of differences, rooted in the other joints; itself where there is nothing."""
+    points = []
+    for person in range(clip.persons):
+        frames = sample_frames(clip, person)
+        points.append(clip.keypoints[frames[:: max(1, clip.persons)], person].astype(np.float64))
+    rows = np.concatenate(points) if points else np.zeros((0, len(clip.skeleton), clip.dims))
+    rows = rows[: max(1, min(_SAMPLE, 30_000_000 // max(len(clip.skeleton) ** 2, 1)))]
+    joints = len(clip.skeleton)
+    spread = np.full((joints, joints), np.inf)
+    for joint in extra:
+        apart = rows - rows[:, joint : joint + 1]
+        known = np.isfinite(apart[..., 0])
+        count = known.sum(axis=0)
+        apart = np.where(known[..., None], apart, 0.0)
+        mean = apart.sum(axis=0) / np.maximum(count, 1)[:, None]
+        square = (apart**2).sum(axis=(0, 2)) / np.maximum(count, 1) - (mean**2).sum(axis=-1)
+        # A reference must be there whenever the joint is, or its own gaps would have to be crossed.
+        mine = max(int(np.isfinite(rows[:, joint, 0]).sum()), 1)
+        spread[joint] = np.where(count >= 0.98 * mine, np.sqrt(np.maximum(square, 0)), np.inf)
+        spread[joint, joint] = np.inf
+    outside = set(extra)
+    inside = [joint for joint in range(joints) if joint not in outside]
+    reference = {joint: joint for joint in extra}
+    while outside:
+        rest = sorted(outside)
+        if inside:
+            table = spread[np.ix_(rest, inside)]
+            i, j = np.unravel_index(int(table.argmin()), table.shape)
+            joint = rest[int(i)]
+            if np.isfinite(table[i, j]):
+                reference[joint] = inside[int(j)]
+        else:
+            joint = rest[0]
+        inside.append(joint)
+        outside.remove(joint)
+    return [reference[joint] for joint in extra]
+
+
+def keypoint_step(clip: Clip, scale: float) -> float:
+    """Step for joints that no model covers: 6 mm or 1.2 pixels, or less where the subject is small.
+
+    Args:
+        scale: the clip's units per body unit, or half the subject's size without a body.
+    """
+    if clip.dims == 2:
+        return min(1.2, scale / 150) if clip.units == "px" else scale / 150
+    return min(0.006 / METRES.get(clip.units, 1.0), 0.006 * scale)
+
+
+def extra_order(extra: list[int], references: tuple[int, ...]) -> list[list[int]]:
+    """Indices into ``extra`` in rounds: each round's references are known after the one before.
+
+    Raises:
+        ContainerError: the references go in a circle.
+    """
+    at = {joint: i for i, joint in enumerate(extra)}
+    known = {i for i, joint in enumerate(extra) if references[i] == joint or references[i] not in at}
+    rounds = [sorted(known)]
+    while len(known) < len(extra):
+        ready = [i for i in range(len(extra)) if i not in known and at[references[i]] in known]
+        if not ready:
+            raise ContainerError("header: expected references without a circle, found one")
+        rounds.append(ready)
+        known.update(ready)
+    return [one for one in rounds if one]
+
+
+def encode_extra(
+    points: Float64, seen: Bool, body: Float64, extra: list[int], header: Header
+) -> tuple[Curve, Float64]:
+    """Curves of uncovered joints, each relative to its reference as the decoder will have it.
+
+    Args:
+        points: (32 B + 1, E, D) in the models' axes, gaps bridged.
+        seen: (32 B + 1, E).
+        body: (32 B + 1, K, D) decoded covered joints; the rest is ignored.
+        extra: the E joints.
+
+    Returns:
+        The curve of E x D channels, and what it decodes to.
+    """
+    step = step_size(header.keypoint_step)
+    frames, count, dims = points.shape
+    known = body.copy()
+    blocks = (frames - 1) // 32
+    knots = np.zeros((blocks + 1, count, dims), np.int64)
+    sines = np.zeros((blocks, count, dims, 31), np.int64)
+    for ready in extra_order(extra, header.references):
+        base = _bases(known, extra, header, ready)
+        apart = points[:, ready] - base
+        # Where a joint is not seen its difference, not its place, is what goes on smoothly.
+        apart = fill_gaps(np.where(seen[:, ready, None], apart, np.nan))
+        curve = analyse(apart.reshape(frames, -1), step)
+        knots[:, ready] = curve.knots.reshape(blocks + 1, -1, dims)
+        sines[:, ready] = curve.sines.reshape(blocks, -1, dims, 31)
+        known[:, [extra[i] for i in ready]] = base + synthesise(curve, step).reshape(frames, -1, dims)
+    whole = Curve(knots.reshape(blocks + 1, -1), sines.reshape(blocks, -1, 31))
+    return whole, known[:, extra]
+
+
+def decode_extra(curve: Curve, body: Float64, extra: list[int], header: Header) -> Float64:
+    """(32 B + 1, E, D) uncovered joints from their curves and (32 B + 1, K, D) decoded body."""
+    apart = synthesise(curve, step_size(header.keypoint_step)).reshape(len(body), len(extra), -1)
+    known = body.copy()
+    for ready in extra_order(extra, header.references):
+        base = _bases(known, extra, header, ready)
+        known[:, [extra[i] for i in ready]] = base + apart[:, ready]
+    return known[:, extra]
+
+
+def _bases(known: Float64, extra: list[int], header: Header, ready: list[int]) -> Float64:
+    references = [header.references[i] for i in ready]
+    base = known[:, references].copy()
+    base[:, [r == extra[i] for r, i in zip(references, ready)]] = 0.0
+    return base
+
+
+__all__ = [
+    "Samples",
+    "canonical_points",
+    "covered_joints",
+    "decode_extra",
+    "encode_extra",
+    "extra_order",
+    "find_references",
+    "from_model_axes",
+    "joined",
+    "keypoint_step",
+    "place",
+    "placement",
+    "sample",
+    "sample_canonical",
+    "sample_frames",
+]

@@ -1,0 +1,300 @@
+"""The trainer: reconstruction, vector quantisation, and a discriminator that starts late."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from motioncodec.errors import FormatError
+from motioncodec.model.config import Config
+from motioncodec.model.moments import splat
+from motioncodec.model.quantizer import SlotQuantizer
+from motioncodec.model.vqgan import LevelCoder, SlotVQGAN
+from motioncodec.training.augmentation import NO_AUGMENTATION, Augmentation, Windows
+from motioncodec.training.checkpoint import load_checkpoint, save_checkpoint
+from motioncodec.training.components import start_from_components
+from motioncodec.training.data import Motion
+from motioncodec.training.discriminator import Discriminator
+from motioncodec.training.losses import (
+    adaptive_weight,
+    hinge_discriminator_loss,
+    position_loss,
+    velocity_loss,
+)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything a run needs beside its data; read from JSON, kept in the checkpoint.
+
+    Attributes:
+        name: of the model, in the weights' file name.
+        model: fields of :class:`motioncodec.model.config.Config`.
+        augmentation: fields of :class:`motioncodec.training.augmentation.Augmentation`.
+        steps: of the optimiser in all.
+        batch: windows in a step.
+        fine_share: share of the batch that the finest level sees.
+        frames: model frames in a window.
+        learning_rate: highest; rises over ``warmup`` steps, falls as a cosine to a hundredth.
+        commitment, velocity: weights of these losses.
+        dropout: in the networks over time.
+        average: decay of the averaged weights, which are what is evaluated and exported.
+        adversarial_from: share of the steps after which the discriminator starts; 1 for never.
+        adversarial_most: upper limit of the adaptive weight.
+        adversarial_rows: windows in a step that are rendered for it.
+        evaluate_every: steps.
+        seed: of data and weights.
+        precision: ``float32`` or ``bfloat16`` (autocast; codebooks stay float32).
+    """
+
+    name: str
+    model: dict[str, Any] = field(default_factory=dict)
+    augmentation: dict[str, Any] = field(default_factory=dict)
+    steps: int = 10_000
+    batch: int = 64
+    fine_share: float = 0.25
+    frames: int = 128
+    learning_rate: float = 6e-4
+    warmup: int = 200
+    weight_decay: float = 0.01
+    commitment: float = 0.25
+    velocity: float = 1.0
+    dropout: float = 0.05
+    average: float = 0.998
+    adversarial_from: float = 0.9
+    adversarial_most: float = 0.05
+    adversarial_rows: int = 4
+    evaluate_every: int = 500
+    seed: int = 0
+    precision: str = "bfloat16"
+
+    @classmethod
+    def read(cls, path: Path) -> TrainingConfig:
+        """From a JSON file.
+
+        Raises:
+            FormatError: it is not JSON, or has a key that is not a field.
+        """
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise FormatError(f"{path}: expected a training configuration in JSON: {error}") from error
+
+
+class Trainer:
+    """Trains one model; a run that was stopped goes on from its last checkpoint.
+
+    Args:
+        config: of the run.
+        train, val: motion; ``val`` is only looked at.
+        folder: for checkpoint.pt and log.jsonl.
+        device: ``cpu`` or ``cuda``.
+        start: weights to start from instead of principal components.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        train: Motion,
+        val: Motion | None,
+        folder: Path,
+        device: str = "cpu",
+        start: SlotVQGAN | None = None,
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.folder, self.device = config, folder, torch.device(device)
+        folder.mkdir(parents=True, exist_ok=True)
+        shape = Config(**config.model) if start is None else start.config
+        self.model = SlotVQGAN(shape, config.dropout)
+        self.windows = Windows(
+            train, shape.dims, config.frames, Augmentation(**config.augmentation), config.seed
+        )
+        self.val = None
+        if val is not None:
+            # 2D is evaluated on projections too: cameras drawn once, no noise.
+            self.val = Windows(val, shape.dims, config.frames, NO_AUGMENTATION, 1).batch(192)
+        self.average = SlotVQGAN(shape)
+        self.discriminator = Discriminator(shape).to(self.device)
+        self.step = 0
+        self.seconds = 0.0
+        if start is not None:
+            self.model.load_state_dict(start.state_dict())
+            for coder in self.model.levels:
+                quantizer = coder.quantizer
+                assert isinstance(quantizer, SlotQuantizer)
+                quantizer.sums.copy_(quantizer.codebook * quantizer.usage[..., None])
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+        )
+        self.judge = torch.optim.Adam(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
+        resumed = load_checkpoint(self)
+        if not resumed and start is None:
+            calm = Windows(
+                train, shape.dims, config.frames,
+                Augmentation(**{**config.augmentation, "absent": 0, "absent_2d": 0, "gap": 0}),
+                config.seed + 1,
+            )  # fmt: skip
+            noisy, seen, _ = calm.batch(4096)
+            errors = start_from_components(self.model, noisy, seen)
+            self._log(start_rms=[round(error, 4) for error in errors])
+        if not resumed:
+            self.average.load_state_dict(self.model.state_dict())
+        self.model.to(self.device)
+        self.average.to(self.device).eval()
+
+    def _log(self, **figures: Any) -> None:
+        line = json.dumps({"step": self.step, "seconds": round(self.seconds), **figures})
+        print(line, flush=True)
+        with open(self.folder / "log.jsonl", "a") as log:
+            log.write(line + "\n")
+
+    def _autocast(self) -> torch.autocast:
+        bf16 = self.config.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
+
+    def _rate(self) -> float:
+        c = self.config
+        if self.step < c.warmup:
+            return c.learning_rate * (self.step + 1) / c.warmup
+        done = (self.step - c.warmup) / max(c.steps - c.warmup, 1)
+        return c.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1))) / 2)
+
+    def train(self) -> dict[str, Any]:
+        """Runs to the last step; returns the last evaluation's figures."""
+        figures: dict[str, Any] = {}
+        while self.step < self.config.steps:
+            began = time.perf_counter()
+            losses = self.train_step()
+            self.step += 1
+            self.seconds += time.perf_counter() - began
+            if self.step % self.config.evaluate_every == 0 or self.step == self.config.steps:
+                figures = self.evaluate() if self.val is not None else {}
+                self._log(**losses, **figures)
+                save_checkpoint(self)
+        return figures
+
+    def train_step(self) -> dict[str, float]:
+        """One step; returns its losses."""
+        c = self.config
+        noisy, seen, truth = (x.to(self.device) for x in self.windows.batch(c.batch))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate()
+        self.model.train()
+        depth = len(self.model.config.levels)
+        rows = [c.batch] * (depth - 1) + [max(1, int(c.batch * c.fine_share))]
+        with self._autocast():
+            out = self.model(noisy, seen, rows)
+        losses = {}
+        total: Tensor = torch.zeros((), device=self.device)
+        reconstruction = []
+        for i, (found, _, commitment) in enumerate(out):
+            n = len(found)
+            position = position_loss(found, truth[:n], seen[:n])
+            velocity = velocity_loss(found, truth[:n], seen[:n])
+            reconstruction.append(position + c.velocity * velocity)
+            # Squared distances of latents fall by orders of magnitude from level to level; as a
+            # share of the position loss the commitment weighs the same at each.
+            share = c.commitment * position.detach() / (commitment.detach() + 1e-9)
+            # A distance that shrinks by level would leave the fine levels' gradients behind.
+            total = total + (reconstruction[-1] + share * commitment) * (3.0**i)
+            losses[f"l{i}"] = round(float(position.detach()) * 1000, 2)
+        if self.step >= c.adversarial_from * c.steps:
+            level = self.step % depth
+            adversarial, judged = self._adversarial(out[level][0], truth, seen, reconstruction[level], level)
+            total = total + adversarial * (3.0**level)
+            losses["judge"] = round(judged, 3)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            decay = min(c.average, (1 + self.step) / (10 + self.step))
+            for mean, now in zip(self.average.parameters(), self.model.parameters()):
+                mean.lerp_(now, 1 - decay)
+            for kept, current in zip(self.average.buffers(), self.model.buffers()):
+                kept.copy_(current)
+        return losses
+
+    def _adversarial(
+        self, found: Tensor, truth: Tensor, seen: Tensor, reconstruction: Tensor, level: int
+    ) -> tuple[Tensor, float]:
+        """The weighted generator loss of some windows, after a step of the discriminator."""
+        n = min(self.config.adversarial_rows, len(found))
+        begin = int(torch.randint(max(found.shape[1] - 32, 1), ()))
+        cut = slice(begin, begin + 32)
+        there = (seen[:n, cut] > 0).float()
+        fake = splat(found[:n, cut], there, size=32, sigma=1.0)
+        real = splat(truth[:n, cut], there, size=32, sigma=1.0)
+        with self._autocast():
+            judged = hinge_discriminator_loss(
+                self.discriminator(real).float(), self.discriminator(fake.detach()).float()
+            )
+        self.judge.zero_grad(set_to_none=True)
+        judged.backward()
+        self.judge.step()
+        with self._autocast():
+            loss = -self.discriminator(fake).float().mean()
+        coder = self.model.levels[level]
+        assert isinstance(coder, LevelCoder)
+        weight = adaptive_weight(
+            reconstruction, loss, coder.dec_out.weight, self.config.adversarial_most
+        )
+        return weight * loss, float(judged)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, Any]:
+        """Averaged weights on val windows: mean error by preset (thousandths of a body unit: mm on
+        a person of the reference size) and perplexity of the slots (least, median)."""
+        assert self.val is not None
+        noisy, seen, truth = (x.to(self.device) for x in self.val)
+        depth = len(self.average.config.levels)
+        tokens = self.average.tokenize(noisy, seen, depth)
+        figures: dict[str, Any] = {}
+        error, perplexity = [], []
+        for i in range(depth):
+            found = self.average.detokenize(tokens[: i + 1])
+            distance = (found - truth).norm(dim=-1)
+            error.append(round(float((distance * (seen > 0)).sum() / (seen > 0).sum()) * 1000, 2))
+            coder = self.average.levels[i]
+            assert isinstance(coder, LevelCoder)
+            spread = coder.quantizer.perplexity()
+            perplexity.append([round(float(spread.min())), round(float(spread.median()))])
+        figures["val"] = error
+        figures["perplexity"] = perplexity
+        return figures
+
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint keeps."""
+        return {
+            "config": asdict(self.config),
+            "step": self.step,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "sums": [coder.quantizer.sums for coder in self.model.levels],
+            "average": self.average.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "judge": self.judge.state_dict(),
+            "windows": self.windows.generator.get_state(),
+            "torch": torch.get_rng_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Inverse of :meth:`state`."""
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        for coder, sums in zip(self.model.levels, state["sums"]):
+            coder.quantizer.sums.copy_(sums)  # type: ignore[union-attr, operator]
+        self.average.load_state_dict(state["average"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.judge.load_state_dict(state["judge"])
+        self.windows.generator.set_state(state["windows"])
+        torch.set_rng_state(state["torch"])
