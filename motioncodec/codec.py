@@ -24,12 +24,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.container import Reader, Writer
-from motioncodec.bitstream.header import CHUNK, KNOWN_KEYS, MAX_CELLS, MODEL_RATE, WINDOW, Header
-from motioncodec.bitstream.header import step_exponent
+from motioncodec.bitstream.header import (
+    CHUNK,
+    KNOWN_KEYS,
+    MAX_CELLS,
+    MODEL_RATE,
+    WINDOW,
+    Header,
+    step_exponent,
+)
 from motioncodec.bitstream.payload import Layout, PersonChunk, decode_chunk, encode_chunk
 from motioncodec.bitstream.prior import LevelPrior
-from motioncodec.clip import METRES, Clip
-from motioncodec.errors import ClipError, ContainerError, ModelError, UsageError
+from motioncodec.bitstream.trajectory import Curve
+from motioncodec.clip import Clip
+from motioncodec.errors import (
+    ClipError,
+    ContainerError,
+    ModelError,
+    MotionCodecError,
+    UsageError,
+)
 from motioncodec.heatmap.placement import (
     KNOT_SPACING,
     Placement,
@@ -39,7 +53,7 @@ from motioncodec.heatmap.placement import (
     find_size,
     quantise_scale,
 )
-from motioncodec.heatmap.rendering import render_heatmaps
+from motioncodec.heatmap.rendering import SIGMA, SIZE, render_heatmaps
 from motioncodec.heatmap.resampling import to_clip_rate
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import Weights, default_weights, find_weights, resolve_device
@@ -200,43 +214,65 @@ class Stream:
         """Chunks that hold model frames ``start`` to ``stop``."""
         return range(start // self.header.chunk, -(-stop // self.header.chunk))
 
-    def decode_body(self, chunks: dict[int, PersonChunk], person: int, start: int, stop: int) -> Float64:
+    @property
+    def margin(self) -> int:
+        """Model frames on either side that decoding looks at."""
+        return (self.network.margin if self.header.model else 0) + WINDOW
+
+    def decode_body(self, mine: dict[int, PersonChunk], person: int, start: int, stop: int) -> Float64:
         """(N, K, D) covered joints in the models' axes at model frames ``start`` to ``stop``, which
         are whole windows; other joints are 0.
 
         Args:
-            chunks: that person, in every chunk that :meth:`neighbours` names with the margin on.
+            mine: that person, in every chunk within the network's margin.
         """
-        padded = self.header.span(self.header.chunks - 1)[1]
         out = np.zeros((stop - start, len(self.skeleton), self.header.dims))
         if not self.covered:
             return out
-        margin = self.network.margin
+        margin, padded = self.network.margin, self.header.span(self.header.chunks - 1)[1]
         low, high = max(start - margin, 0), min(stop + margin, padded)
         near = self.neighbours(low, high)
         first = near[0] * self.header.chunk
-        tokens = []
-        for level, stride in enumerate(self.strides):
-            rows = np.concatenate([chunks[c].tokens[level] for c in near])
-            tokens.append(rows[(low - first) // stride : (high - first) // stride])
+        tokens = [
+            np.concatenate([mine[c].tokens[level] for c in near])[
+                (low - first) // stride : (high - first) // stride
+            ]
+            for level, stride in enumerate(self.strides)
+        ]
         body = self.detokenize(tokens)[start - low : stop - low]
-        where = self.placement(chunks, person, near, start - first, stop - first)
         covered, canonical = covered_joints(self.skeleton)
-        out[:, covered] = where.invert(body)[:, canonical]
+        out[:, covered] = self.placement(mine, person, start, stop).invert(body)[:, canonical]
         return out
 
-    def placement(
-        self, chunks: dict[int, PersonChunk], person: int, near: range, low: int, high: int
-    ) -> Placement:
-        """Placement at model frames ``low`` to ``high`` counted from the first of chunks ``near``."""
+    def placement(self, mine: dict[int, PersonChunk], person: int, start: int, stop: int) -> Placement:
+        """Placement at model frames ``start`` to ``stop``."""
+        near = self.neighbours(start, stop)
         parts = []
-        for chunk in near:
-            given = chunks[chunk]
-            assert given.origin is not None and given.turn is not None
-            parts.append(placement(self.header, person, given.origin, given.turn))
-        whole = joined(parts)
-        heading = None if whole.heading is None else whole.heading[low:high]
-        return Placement(whole.origin[low:high], whole.size[low:high], heading)
+        for one in (mine[c] for c in near):
+            assert one.origin is not None and one.turn is not None
+            parts.append(placement(self.header, person, one.origin, one.turn))
+        first = near[0] * self.header.chunk
+        return joined(parts, self.header.dims == 3, slice(start - first, stop - first))
+
+    def decode_extra(
+        self, mine: dict[int, PersonChunk], body: Float64, low: int, high: int
+    ) -> Float64:
+        """(N, E, D) uncovered joints at model frames ``low`` to ``high``, which are whole windows.
+
+        Args:
+            body: (N, K, D) from :meth:`decode_body`.
+        """
+        parts = []
+        for chunk in self.neighbours(low, high):
+            first, stop = self.header.span(chunk)
+            a, b = max(first, low), min(stop, high)
+            curve = mine[chunk].extra
+            assert curve is not None
+            blocks = slice((a - first) // WINDOW, (b - first) // WINDOW)
+            here = body[[*range(a - low, b - low), b - low - 1]]
+            cut = Curve(curve.knots[blocks.start : blocks.stop + 1], curve.sines[blocks])
+            parts.append(decode_extra(cut, here, self.extra, self.header)[:-1])
+        return np.concatenate(parts)
 
 
 def _skeleton(number: int) -> Skeleton:
@@ -322,8 +358,8 @@ def encode_clip(
         clip: of any skeleton.
         target: a binary stream, which need not seek.
         settings: preset, model, device, confidence.
-        progress: called with the clip frames that each step got done; they add up to
-            2 x frames.
+        progress: called with the clip frames that each step got done; with a model every frame
+            counts twice, once for its tokens and once for its bytes.
 
     Raises:
         MotionCodecError: what was asked for cannot be done.
@@ -331,40 +367,35 @@ def encode_clip(
     settings = settings or Settings()
     header, weights = plan(clip, settings)
     stream = Stream(header, settings.device, weights)
-    tell = progress or (lambda frames: None)
     chunks = range(header.chunks)
-    people = [{c: PersonChunk(_missing(clip, header, p, c)) for c in chunks} for p in range(clip.persons)]
-    if header.model:
+    people = [_place(clip, header, person) for person in range(clip.persons)]
+    for chunk in chunks if header.model else ():
         for person, mine in enumerate(people):
-            anchor = choose_anchor(np.isfinite(canonical_points(clip, person, slice(None, None, 1 + clip.frames // 100_000))[..., 0]))
-            for chunk, one in mine.items():
-                one.origin, one.turn = place(clip, header, person, chunk, anchor)
-            for chunk, one in mine.items():
-                one.tokens = _tokens(clip, stream, mine, person, chunk)
-                tell(_share(header, chunk, clip.persons))
+            mine[chunk].tokens = _tokens(clip, stream, mine, person, chunk)
+        if progress:
+            progress(len(range(*header.frame_span(chunk))))
     writer = Writer(header.pack(), target, indexed=header.chunks > 1)
     for chunk in chunks:
         for person, mine in enumerate(people):
-            one = mine[chunk]
-            if stream.extra:
-                one.extra = _extra(clip, stream, mine, person, chunk)
-            if header.confidence:
-                one.confidence = _confidence_levels(clip, header, person, chunk)
+            mine[chunk].extra = _extra(clip, stream, mine, person, chunk)
+            mine[chunk].confidence = _confidence(clip, header, person, chunk)
         writer.write(encode_chunk([mine[chunk] for mine in people], stream.layout(chunk)))
-        first, last = header.frame_span(chunk)
-        tell(last - first)
+        if progress:
+            progress(len(range(*header.frame_span(chunk))))
     return writer.close()
 
 
-def _share(header: Header, chunk: int, people: int) -> int:
-    first, last = header.frame_span(chunk)
-    return (last - first) // max(people, 1)
-
-
-def _missing(clip: Clip, header: Header, person: int, chunk: int) -> NDArray[np.bool_]:
-    first, last = header.frame_span(chunk)
-    missing: NDArray[np.bool_] = np.isnan(clip.keypoints[first:last, person, :, 0])
-    return missing
+def _place(clip: Clip, header: Header, person: int) -> dict[int, PersonChunk]:
+    """What is missing in each chunk, and where the person is."""
+    frames = slice(None, None, 1 + clip.frames // 100_000)
+    anchor = choose_anchor(np.isfinite(canonical_points(clip, person, frames)[..., 0]))
+    mine = {}
+    for chunk in range(header.chunks):
+        first, last = header.frame_span(chunk)
+        mine[chunk] = one = PersonChunk(np.isnan(clip.keypoints[first:last, person, :, 0]))
+        if header.model:
+            one.origin, one.turn = place(clip, header, person, chunk, anchor)
+    return mine
 
 
 def _tokens(
@@ -374,9 +405,7 @@ def _tokens(
     start, stop = stream.header.span(chunk)
     low, high = stream.margins(chunk, ENCODER_MARGIN)
     samples = sample_canonical(clip, person, low, high)
-    near = stream.neighbours(low, high)
-    first = near[0] * stream.header.chunk
-    where = stream.placement(mine, person, near, low - first, high - first)
+    where = stream.placement(mine, person, low, high)
     tokens = stream.tokenize(where.apply(samples.points), samples.seen * samples.confidence)
     return [
         level[(start - low) // stride : (stop - low) // stride]
@@ -386,18 +415,22 @@ def _tokens(
 
 def _extra(
     clip: Clip, stream: Stream, mine: dict[int, PersonChunk], person: int, chunk: int
-) -> Any:
+) -> Curve | None:
     """The curve of the uncovered joints of one chunk."""
+    if not stream.extra:
+        return None
     start, stop = stream.header.span(chunk)
     padded = stream.header.span(stream.header.chunks - 1)[1]
     body = stream.decode_body(mine, person, start, min(stop + WINDOW, padded))
     body = np.concatenate([body, body[-1:]])[: stop - start + 1]
     samples = sample(clip, person, stream.extra, start, stop + 1)
-    return encode_extra(samples.points, samples.seen, body, stream.extra, stream.header)[0]
+    return encode_extra(samples.points, samples.seen, body, stream.extra, stream.header)
 
 
-def _confidence_levels(clip: Clip, header: Header, person: int, chunk: int) -> NDArray[np.int64]:
-    assert clip.confidence is not None
+def _confidence(clip: Clip, header: Header, person: int, chunk: int) -> NDArray[np.int64] | None:
+    """Levels of one chunk's confidences."""
+    if clip.confidence is None or not header.confidence:
+        return None
     first, last = header.frame_span(chunk)
     top = (1 << header.confidence) - 1
     return np.rint(clip.confidence[first:last, person].astype(np.float64) * top).astype(np.int64)
@@ -425,135 +458,211 @@ class Decoder:
         """What the header determines."""
         return Stream(self.header, self.device)
 
-    def _chunks(self, frames: range) -> tuple[range, dict[int, list[PersonChunk]]]:
-        """Chunks that hold some clip frames, and those with the neighbours that decoding looks at."""
-        header = self.header
-        wanted = [
-            c for c in range(header.chunks)
-            if header.frame_span(c)[0] < frames.stop and header.frame_span(c)[1] > frames.start
-        ]  # fmt: skip
-        if not wanted:
-            return range(0), {}
-        margin = (self.stream.network.margin + WINDOW) if header.model else WINDOW
-        reach = -(-margin // header.chunk)
-        first, last = max(wanted[0] - reach, 0), min(wanted[-1] + reach, header.chunks - 1)
-        found: dict[int, list[PersonChunk]] = {}
-        if first == 0 and last == header.chunks - 1:
-            payloads: Iterator[tuple[int, bytes]] = enumerate(self.reader)
-        else:
-            payloads = ((c, self.reader.chunk(c)) for c in range(first, last + 1))
-        for c, payload in payloads:
-            found[c] = decode_chunk(payload, header.people, self.stream.layout(c))
-        return range(wanted[0], wanted[-1] + 1), found
-
-    def frames(self, frames: range | None = None) -> range:
-        """Clip frames asked for, within the clip.
+    def frames(self, asked: range | None = None) -> range:
+        """Clip frames asked for, or all.
 
         Raises:
-            UsageError: the range is not within it.
+            UsageError: they are not within the clip.
         """
-        asked = range(self.header.frames) if frames is None else frames
-        if asked.step != 1 or asked.start < 0 or asked.stop > self.header.frames or asked.start > asked.stop:
+        frames = range(self.header.frames) if asked is None else asked
+        if frames.step != 1 or not 0 <= frames.start <= frames.stop <= self.header.frames:
             raise UsageError(
-                f"frames: expected a range within 0:{self.header.frames}, found {asked.start}:{asked.stop}"
+                f"frames: expected a range within 0:{self.header.frames}, "
+                f"found {frames.start}:{frames.stop}"
             )
-        return asked
+        return frames
+
+    def verify(self) -> list[str]:
+        """Every damage found, a line each; empty for a good stream. Needs no network."""
+        found = self.reader.verify()
+        if not found:
+            try:
+                self._load(range(self.header.chunks), 0)
+            except MotionCodecError as error:
+                found.append(str(error))
+        return found
+
+    def _wanted(self, frames: range) -> range:
+        """Chunks that hold clip frames."""
+        spans = [self.header.frame_span(c) for c in range(self.header.chunks)]
+        holding = [c for c, (a, b) in enumerate(spans) if a < frames.stop and b > frames.start]
+        return range(holding[0], holding[-1] + 1) if holding else range(0)
+
+    def _load(self, wanted: range, margin: int) -> dict[int, list[PersonChunk]]:
+        """People of the wanted chunks and of neighbours within ``margin`` model frames."""
+        if not wanted:
+            return {}
+        reach = -(-margin // self.header.chunk)
+        near = range(max(wanted[0] - reach, 0), min(wanted[-1] + reach + 1, self.header.chunks))
+        whole = len(near) == self.header.chunks
+        payloads = enumerate(self.reader) if whole else ((c, self.reader.chunk(c)) for c in near)
+        return {
+            c: decode_chunk(payload, self.header.people, self.stream.layout(c))
+            for c, payload in payloads
+        }
+
+    def parts(self, asked: range | None = None) -> Iterator[Part]:
+        """Some frames, or all, in order: one person of one chunk after another, where they are seen."""
+        frames = self.frames(asked)
+        wanted = self._wanted(frames)
+        chunks = self._load(wanted, self.stream.margin)
+        for c in wanted:
+            first, last = self.header.frame_span(c)
+            start, stop = max(first, frames.start), min(last, frames.stop)
+            for person in range(self.header.people):
+                mine = {near: found[person] for near, found in chunks.items()}
+                missing = mine[c].missing[start - first : stop - first]
+                levels = mine[c].confidence
+                confidence = np.ones(missing.shape, np.float32)
+                if levels is not None:
+                    confidence = levels[start - first : stop - first].astype(np.float32)
+                    confidence /= (1 << self.header.confidence) - 1
+                confidence[missing] = 0.0
+                yield Part(
+                    self, mine, c, person, range(start, stop), frames.start, missing, confidence
+                )
 
     def clip(self, frames: range | None = None, progress: Progress | None = None) -> Clip:
-        """Keypoints of some frames, or all."""
+        """Keypoints of some frames, or all.
+
+        Args:
+            frames: of the clip.
+            progress: called with the frames that each step got done.
+        """
         asked = self.frames(frames)
-        header, stream = self.header, self.stream
-        tell = progress or (lambda count: None)
-        out = np.full((len(asked), header.people, len(stream.skeleton), header.dims), np.nan, np.float32)
-        confidence = np.zeros(out.shape[:3], np.float32) if header.confidence else None
-        wanted, chunks = self._chunks(asked)
-        for chunk in wanted:
-            first, last = header.frame_span(chunk)
-            here = slice(max(first, asked.start), min(last, asked.stop))
-            rows = slice(here.start - asked.start, here.stop - asked.start)
-            inside = slice(here.start - first, here.stop - first)
-            for person in range(header.people):
-                mine = {c: found[person] for c, found in chunks.items()}
-                missing = mine[chunk].missing[inside]
-                if missing.all():
-                    continue
-                low, points = self._points(mine, person, chunk)
-                moved = to_clip_rate(points, header.frame_rate, here.start, here.stop, low)
-                moved = from_model_axes(moved, header.up)
-                moved[missing] = np.nan
-                out[rows, person] = moved
-                levels = mine[chunk].confidence
-                if confidence is not None and levels is not None:
-                    confidence[rows, person] = levels[inside] / ((1 << header.confidence) - 1)
-            tell(here.stop - here.start)
+        header = self.header
+        shape = (len(asked), header.people, len(self.stream.skeleton))
+        keypoints = np.full((*shape, header.dims), np.nan, np.float32)
+        confidence = np.zeros(shape, np.float32) if header.confidence else None
+        for part in self.parts(asked):
+            if not part.missing.all():
+                points = from_model_axes(part.at_clip_rate(part.keypoints()), header.up)
+                points[part.missing] = np.nan
+                keypoints[part.rows, part.person] = points
+            if confidence is not None:
+                confidence[part.rows, part.person] = part.confidence
+            if progress and part.person + 1 == header.people:
+                progress(len(part.frames))
         return Clip(
-            out, header.frame_rate, stream.skeleton, confidence, header.units, header.up, header.ids,
-            header.metadata,
+            keypoints, header.frame_rate, self.stream.skeleton, confidence, header.units, header.up,
+            header.ids, header.metadata,
         )  # fmt: skip
 
-    def _points(self, mine: dict[int, PersonChunk], person: int, chunk: int) -> tuple[int, Float64]:
-        """First model frame and (N, K, D) joints of a chunk with a few frames of its neighbours."""
-        stream = self.stream
-        low, high = stream.margins(chunk, WINDOW)
-        points = stream.decode_body(mine, person, low, high)
-        if stream.extra:
-            parts = []
-            for near in stream.neighbours(low, high):
-                start, stop = self.header.span(near)
-                curve = mine[near].extra
-                assert curve is not None
-                body = points[max(start - low, 0) : stop - low]
-                if len(body) < stop - start or stop > high:
-                    body = stream.decode_body(mine, person, start, min(stop, high)) if False else body
-                parts.append((near, curve, body))
-            points[:, stream.extra] = self._extras(mine, points, low, high)
-        return low, points
+    def heatmaps(
+        self, frames: range | None = None, *, size: int = SIZE, sigma: float = SIGMA, dense: bool = False
+    ) -> Iterator[Heatmaps]:
+        """Heatmap volumes of some frames, or all: one person of one chunk after another.
 
-    def _extras(
-        self, mine: dict[int, PersonChunk], body: Float64, low: int, high: int
-    ) -> Float64:
-        """(N, E, D) uncovered joints at model frames ``low`` to ``high``."""
-        stream = self.stream
-        out = np.zeros((high - low, len(stream.extra), self.header.dims))
-        for near in stream.neighbours(low, high):
-            start, stop = self.header.span(near)
-            curve = mine[near].extra
-            assert curve is not None
-            a, b = max(start, low), min(stop, high)
-            # A stretch of a neighbour: whole blocks of its curve are enough.
-            blocks = slice((a - start) // WINDOW, (b - start) // WINDOW)
-            part = type(curve)(curve.knots[blocks.start : blocks.stop + 1], curve.sines[blocks])
-            here = body[a - low : b - low]
-            here = np.concatenate([here, here[-1:]])
-            out[a - low : b - low] = decode_extra(part, here, stream.extra, self.header)[:-1]
-        return out
-
-    def tokens(self, frames: range | None = None) -> dict[str, NDArray[Any]]:
-        """Tokens of some frames, or all, without a network: for each level and person an array."""
+        Raises:
+            UsageError: the stream has no body to render.
+        """
         if not self.header.model:
-            raise UsageError("tokens: expected a file with tokens, found one whose skeleton no model covers")
-        asked = self.frames(frames)
-        wanted, chunks = self._chunks_of_tokens(asked)
-        out: dict[str, NDArray[Any]] = {}
-        for level in range(self.header.depth):
-            rows = [
-                np.stack([found.tokens[level] for found in chunks[c]]) for c in wanted
-            ]
-            out[PRESETS[level]] = (
-                np.concatenate(rows, axis=1) if rows else np.zeros((0, 0, 0))
+            raise UsageError("heatmaps: expected a clip with body joints, found none that a model covers")
+        covered, canonical = covered_joints(self.stream.skeleton)
+        for part in self.parts(frames):
+            points = np.full((len(part.frames), len(CANONICAL), self.header.dims), np.nan)
+            sure = np.zeros(points.shape[:2])
+            where = None
+            if not part.missing.all():
+                world = part.at_clip_rate(part.keypoints())
+                where = part.at_clip_rate_placement()
+                points[:, canonical] = where.apply(world)[:, covered]
+                sure[:, canonical] = part.confidence[:, covered]
+                points[sure == 0] = np.nan
+            volume = render_heatmaps(points, sure, size=size, sigma=sigma, dense=dense)
+            yield Heatmaps(part.person, part.frames, volume, where)
+
+    def tokens(self, frames: range | None = None) -> list[NDArray[np.uint16]]:
+        """Tokens of the chunks that hold some frames, or all: for each level (P, steps, slots).
+
+        Needs no network.
+
+        Raises:
+            UsageError: the stream has none.
+        """
+        if not self.header.model:
+            raise UsageError("tokens: expected a clip with body joints, found none that a model covers")
+        chunks = self._load(self._wanted(self.frames(frames)), 0)
+        people = range(self.header.people)
+        return [
+            np.stack(
+                [
+                    np.concatenate([found[p].tokens[level] for found in chunks.values()])
+                    if chunks
+                    else np.zeros((0, prior.slots))
+                    for p in people
+                ]
+                or [np.zeros((0, prior.slots))]
             ).astype(np.uint16)
-        return out
+            for level, prior in enumerate(self.stream.priors)
+        ]
 
-    def _chunks_of_tokens(self, frames: range) -> tuple[range, dict[int, list[PersonChunk]]]:
-        header = self.header
-        wanted = [
-            c for c in range(header.chunks)
-            if header.frame_span(c)[0] < frames.stop and header.frame_span(c)[1] > frames.start
-        ]  # fmt: skip
-        return range(0), {}
 
-    def heatmaps(self, frames: range | None = None, *, size: int = 64, sigma: float = 1.5, dense: bool = False) -> Any:
-        raise ModelError("later")
+@dataclass(frozen=True)
+class Heatmaps:
+    """Heatmaps of one person over some frames.
+
+    Attributes:
+        person: index.
+        frames: of the clip.
+        volume: (20, F, H, W) in 2D; (60, F, H, W), or dense (20, F, D, H, W), in 3D.
+        placement: which takes body units back to the clip's; None where the person is absent.
+    """
+
+    person: int
+    frames: range
+    volume: NDArray[np.float32]
+    placement: Placement | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One person in some frames of one chunk, decoded as far as whole numbers."""
+
+    decoder: Decoder
+    mine: dict[int, PersonChunk]
+    chunk: int
+    person: int
+    frames: range
+    origin: int
+    missing: NDArray[np.bool_]
+    confidence: NDArray[np.float32]
+
+    @property
+    def rows(self) -> slice:
+        """Of the frames asked for."""
+        return slice(self.frames.start - self.origin, self.frames.stop - self.origin)
+
+    @cached_property
+    def span(self) -> tuple[int, int]:
+        """Model frames of the chunk with a window of its neighbours."""
+        return self.decoder.stream.margins(self.chunk, WINDOW)
+
+    def keypoints(self) -> Float64:
+        """(N, K, D) all joints at the model frames of :attr:`span`, in the models' axes."""
+        stream = self.decoder.stream
+        low, high = self.span
+        points = stream.decode_body(self.mine, self.person, low, high)
+        if stream.extra:
+            points[:, stream.extra] = stream.decode_extra(self.mine, points, low, high)
+        return points
+
+    def at_clip_rate(self, values: Float64) -> Float64:
+        """Values at :attr:`span` to the clip's frames."""
+        rate = self.decoder.header.frame_rate
+        return to_clip_rate(values, rate, self.frames.start, self.frames.stop, self.span[0])
+
+    def at_clip_rate_placement(self) -> Placement:
+        """The placement at the clip's frames."""
+        stream = self.decoder.stream
+        low, high = self.span
+        where = stream.placement(self.mine, self.person, low, high)
+        heading = where.heading
+        return Placement(
+            self.at_clip_rate(where.origin),
+            self.at_clip_rate(where.size),
+            None if heading is None else self.at_clip_rate(np.unwrap(heading)),
+        )
 
 
 def decode_clip(source: BinaryIO | bytes, device: str = "auto", frames: range | None = None) -> Clip:
@@ -565,4 +674,4 @@ def decode_clip(source: BinaryIO | bytes, device: str = "auto", frames: range | 
     return Decoder(io.BytesIO(source) if isinstance(source, bytes) else source, device).clip(frames)
 
 
-__all__ = ["CANONICAL", "METRES", "Decoder", "Settings", "decode_clip", "encode_clip", "plan", "render_heatmaps"]
+__all__ = ["Decoder", "Heatmaps", "Settings", "decode_clip", "encode_clip", "plan"]

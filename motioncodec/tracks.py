@@ -153,16 +153,18 @@ def placement(header: Header, person: int, curve: Curve, turn: NDArray[np.int64]
     )
 
 
-def joined(placements: list[Placement]) -> Placement:
-    """Placements of chunks in a row, the frame after each but the last left out."""
-    cut = [slice(0, len(p.size) - 1) for p in placements[:-1]] + [slice(None)]
-    heading = None
-    if placements[0].heading is not None:
-        heading = np.concatenate([p.heading[c] for p, c in zip(placements, cut) if p.heading is not None])
+def joined(placements: list[Placement], turned: bool, frames: slice) -> Placement:
+    """Some frames of the placements of chunks in a row, each but the last without its last frame,
+    which is the next one's first."""
+
+    def row(parts: list[Float64]) -> Float64:
+        whole: Float64 = np.concatenate([part[:-1] for part in parts[:-1]] + parts[-1:])
+        return whole[frames]
+
     return Placement(
-        np.concatenate([p.origin[c] for p, c in zip(placements, cut)]),
-        np.concatenate([p.size[c] for p, c in zip(placements, cut)]),
-        heading,
+        row([p.origin for p in placements]),
+        row([p.size for p in placements]),
+        row([p.heading for p in placements if p.heading is not None]) if turned else None,
     )
 
 
@@ -237,7 +239,7 @@ def extra_order(extra: list[int], references: tuple[int, ...]) -> list[list[int]
 
 def encode_extra(
     points: Float64, seen: Bool, body: Float64, extra: list[int], header: Header
-) -> tuple[Curve, Float64]:
+) -> Curve:
     """Curves of uncovered joints, each relative to its reference as the decoder will have it.
 
     Args:
@@ -247,7 +249,7 @@ def encode_extra(
         extra: the E joints.
 
     Returns:
-        The curve of E x D channels, and what it decodes to.
+        The curve of E x D channels.
     """
     step = step_size(header.keypoint_step)
     frames, count, dims = points.shape
@@ -264,8 +266,7 @@ def encode_extra(
         knots[:, ready] = curve.knots.reshape(blocks + 1, -1, dims)
         sines[:, ready] = curve.sines.reshape(blocks, -1, dims, 31)
         known[:, [extra[i] for i in ready]] = base + synthesise(curve, step).reshape(frames, -1, dims)
-    whole = Curve(knots.reshape(blocks + 1, -1), sines.reshape(blocks, -1, 31))
-    return whole, known[:, extra]
+    return Curve(knots.reshape(blocks + 1, -1), sines.reshape(blocks, -1, 31))
 
 
 def decode_extra(curve: Curve, body: Float64, extra: list[int], header: Header) -> Float64:
