@@ -16,7 +16,13 @@ import numpy as np
 from motioncodec.bitstream import trajectory
 from motioncodec.bitstream.entropy import normalise
 from motioncodec.bitstream.trajectory import BLOCK, Curve, analyse, count_contexts
-from motioncodec.heatmap.placement import HEADING_STEPS, KNOT_SPACING, SIZE_STEPS, Placement, find_size
+from motioncodec.heatmap.placement import (
+    HEADING_STEPS,
+    KNOT_SPACING,
+    SIZE_STEPS,
+    Placement,
+    find_size,
+)
 from motioncodec.skeleton import CANONICAL_PARENTS
 from motioncodec.training.augmentation import NO_AUGMENTATION, Windows
 from motioncodec.training.data import load_motion, read_folder

@@ -51,7 +51,9 @@ def projected(clip: Clip) -> Clip:
     """What one still camera sees of a clip in metres with y up: COCO-17, pixels."""
     coco = find_skeleton("coco-17")
     world = clip.keypoints[:, 0].astype(np.float64)
-    middle = np.nanmean(world[:, [CANONICAL.index("left_hip"), CANONICAL.index("right_hip")]], (0, 1))
+    middle = np.nanmean(
+        world[:, [CANONICAL.index("left_hip"), CANONICAL.index("right_hip")]], (0, 1)
+    )
     away = world - [middle[0], CAMERA, middle[2] - DISTANCE]
     focal = HEIGHT / 2 / np.tan(np.radians(VIEW / 2))
     depth = np.maximum(away[..., 2], 0.5)
@@ -118,8 +120,12 @@ def main() -> None:
     sets = {name: clips(options.data / name) for name in ("val", "hdm05")}
     rival = opponent(options.opponent, options.data) if options.opponent else {}
     cpu = platform.processor() or platform.machine()
-    print(f"motioncodec {motioncodec.__version__}, torch {torch.__version__}, {cpu}, {torch.get_num_threads()} threads\n")
-    print("| keypoints | set | preset | bytes | bit/s | mean error | p99 | max | target | opponent at this rate |")
+    print(
+        f"motioncodec {motioncodec.__version__}, torch {torch.__version__}, {cpu}, {torch.get_num_threads()} threads\n"
+    )
+    print(
+        "| keypoints | set | preset | bytes | bit/s | mean error | p99 | max | target | opponent at this rate |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     rows = []
     for name, some in sets.items():
@@ -145,7 +151,13 @@ def main() -> None:
                 flush=True,
             )
             rows.append({"dims": 2, "set": name, "preset": preset, **got})
-    print("\nclips: " + ", ".join(f"{name} {len(some)} ({sum(c.duration for c in some):.0f} s)" for name, some in sets.items()))
+    print(
+        "\nclips: "
+        + ", ".join(
+            f"{name} {len(some)} ({sum(c.duration for c in some):.0f} s)"
+            for name, some in sets.items()
+        )
+    )
     if options.json:
         options.json.write_text(json.dumps({"rows": rows, "opponent": rival}, indent=1) + "\n")
 

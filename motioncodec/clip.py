@@ -86,7 +86,11 @@ class Clip:
                     f"found {np.shape(self.confidence)}"
                 )
             confidence = np.where(np.isnan(keypoints[..., 0]), np.float32(0), confidence)
-            if np.isnan(confidence).any() or confidence.min(initial=0) < 0 or confidence.max(initial=0) > 1:
+            if (
+                np.isnan(confidence).any()
+                or confidence.min(initial=0) < 0
+                or confidence.max(initial=0) > 1
+            ):
                 raise ClipError("confidence: expected numbers from 0 to 1 at every present joint")
             confidence.flags.writeable = False
             object.__setattr__(self, "confidence", confidence)

@@ -51,7 +51,9 @@ from motioncodec.heatmap.placement import (
     dequantise_scale,
     find_scale,
     find_size,
+    from_model_axes,
     quantise_scale,
+    to_model_axes,
 )
 from motioncodec.heatmap.rendering import SIGMA, SIZE, render_heatmaps
 from motioncodec.heatmap.resampling import to_clip_rate
@@ -64,12 +66,10 @@ from motioncodec.tracks import (
     decode_extra,
     encode_extra,
     find_references,
-    from_model_axes,
     joined,
     keypoint_step,
     place,
     placement,
-    sample,
     sample_canonical,
     sample_frames,
 )
@@ -115,7 +115,9 @@ class Stream:
 
     def __init__(self, header: Header, device: str = "cpu", weights: Weights | None = None) -> None:
         self.header, self.device = header, device
-        self.skeleton = Skeleton(header.names) if header.skeleton == 0 else _skeleton(header.skeleton)
+        self.skeleton = (
+            Skeleton(header.names) if header.skeleton == 0 else _skeleton(header.skeleton)
+        )
         header.check_size(len(self.skeleton))
         self.weights = weights
         if header.model and weights is None:
@@ -128,7 +130,9 @@ class Stream:
                 f"header: expected references of {len(self.extra)} joints, found {len(header.references)}"
             )
         if any(r >= len(self.skeleton) for r in header.references):
-            raise ContainerError("header: expected references to joints of the skeleton, found others")
+            raise ContainerError(
+                "header: expected references to joints of the skeleton, found others"
+            )
 
     @cached_property
     def priors(self) -> list[LevelPrior]:
@@ -219,7 +223,9 @@ class Stream:
         """Model frames on either side that decoding looks at."""
         return (self.network.margin if self.header.model else 0) + WINDOW
 
-    def decode_body(self, mine: dict[int, PersonChunk], person: int, start: int, stop: int) -> Float64:
+    def decode_body(
+        self, mine: dict[int, PersonChunk], person: int, start: int, stop: int
+    ) -> Float64:
         """(N, K, D) covered joints in the models' axes at model frames ``start`` to ``stop``, which
         are whole windows; other joints are 0.
 
@@ -244,7 +250,9 @@ class Stream:
         out[:, covered] = self.placement(mine, person, start, stop).invert(body)[:, canonical]
         return out
 
-    def placement(self, mine: dict[int, PersonChunk], person: int, start: int, stop: int) -> Placement:
+    def placement(
+        self, mine: dict[int, PersonChunk], person: int, start: int, stop: int
+    ) -> Placement:
         """Placement at model frames ``start`` to ``stop``."""
         near = self.neighbours(start, stop)
         parts = []
@@ -254,25 +262,15 @@ class Stream:
         first = near[0] * self.header.chunk
         return joined(parts, self.header.dims == 3, slice(start - first, stop - first))
 
-    def decode_extra(
-        self, mine: dict[int, PersonChunk], body: Float64, low: int, high: int
-    ) -> Float64:
-        """(N, E, D) uncovered joints at model frames ``low`` to ``high``, which are whole windows.
+    def at_clip_rate(self, values: Float64, low: int, frames: range) -> Float64:
+        """Values at model frames from ``low`` on to some clip frames."""
+        return to_clip_rate(values, self.header.frame_rate, frames.start, frames.stop, low)
 
-        Args:
-            body: (N, K, D) from :meth:`decode_body`.
-        """
-        parts = []
-        for chunk in self.neighbours(low, high):
-            first, stop = self.header.span(chunk)
-            a, b = max(first, low), min(stop, high)
-            curve = mine[chunk].extra
-            assert curve is not None
-            blocks = slice((a - first) // WINDOW, (b - first) // WINDOW)
-            here = body[[*range(a - low, b - low), b - low - 1]]
-            cut = Curve(curve.knots[blocks.start : blocks.stop + 1], curve.sines[blocks])
-            parts.append(decode_extra(cut, here, self.extra, self.header)[:-1])
-        return np.concatenate(parts)
+    def body_at_clip_rate(self, mine: dict[int, PersonChunk], person: int, chunk: int) -> Float64:
+        """(F, K, D) covered joints in the models' axes at a chunk's clip frames."""
+        low, high = self.margins(chunk, WINDOW)
+        frames = range(*self.header.frame_span(chunk))
+        return self.at_clip_rate(self.decode_body(mine, person, low, high), low, frames)
 
 
 def _skeleton(number: int) -> Skeleton:
@@ -291,10 +289,12 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     if settings.confidence_bits not in (0, 4, 8):
         raise UsageError(f"confidence: expected off, 4 or 8 bits, found {settings.confidence_bits}")
     covered, _ = covered_joints(clip.skeleton)
-    seen = (~clip.missing).any(axis=(0, 1))
+    seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
     weights = None
     if seen[covered].sum() >= LEAST_COVERED:
-        weights = default_weights(clip.dims) if settings.model is None else find_weights(settings.model)
+        weights = (
+            default_weights(clip.dims) if settings.model is None else find_weights(settings.model)
+        )
         if weights.config.dims != clip.dims:
             raise UsageError(
                 f"model {weights.name}: expected a model for {clip.dims}D keypoints, "
@@ -417,14 +417,12 @@ def _extra(
     clip: Clip, stream: Stream, mine: dict[int, PersonChunk], person: int, chunk: int
 ) -> Curve | None:
     """The curve of the uncovered joints of one chunk."""
-    if not stream.extra:
+    frames = slice(*stream.header.frame_span(chunk))
+    if not stream.extra or frames.start == frames.stop:
         return None
-    start, stop = stream.header.span(chunk)
-    padded = stream.header.span(stream.header.chunks - 1)[1]
-    body = stream.decode_body(mine, person, start, min(stop + WINDOW, padded))
-    body = np.concatenate([body, body[-1:]])[: stop - start + 1]
-    samples = sample(clip, person, stream.extra, start, stop + 1)
-    return encode_extra(samples.points, samples.seen, body, stream.extra, stream.header)
+    points = clip.keypoints[frames, person][:, stream.extra].astype(np.float64)
+    body = stream.body_at_clip_rate(mine, person, chunk)
+    return encode_extra(to_model_axes(points, clip.up), body, stream.extra, stream.header)
 
 
 def _confidence(clip: Clip, header: Header, person: int, chunk: int) -> NDArray[np.int64] | None:
@@ -449,7 +447,9 @@ class Decoder:
     """
 
     def __init__(self, source: BinaryIO, device: str = "auto") -> None:
-        self.reader = Reader(source, KNOWN_KEYS, chunks_of=lambda packed: Header.unpack(packed).chunks)
+        self.reader = Reader(
+            source, KNOWN_KEYS, chunks_of=lambda packed: Header.unpack(packed).chunks
+        )
         self.header = Header.unpack(self.reader.header)
         self.device = device
 
@@ -536,7 +536,7 @@ class Decoder:
         confidence = np.zeros(shape, np.float32) if header.confidence else None
         for part in self.parts(asked):
             if not part.missing.all():
-                points = from_model_axes(part.at_clip_rate(part.keypoints()), header.up)
+                points = from_model_axes(part.keypoints(), header.up)
                 points[part.missing] = np.nan
                 keypoints[part.rows, part.person] = points
             if confidence is not None:
@@ -549,7 +549,12 @@ class Decoder:
         )  # fmt: skip
 
     def heatmaps(
-        self, frames: range | None = None, *, size: int = SIZE, sigma: float = SIGMA, dense: bool = False
+        self,
+        frames: range | None = None,
+        *,
+        size: int = SIZE,
+        sigma: float = SIGMA,
+        dense: bool = False,
     ) -> Iterator[Heatmaps]:
         """Heatmap volumes of some frames, or all: one person of one chunk after another.
 
@@ -557,16 +562,17 @@ class Decoder:
             UsageError: the stream has no body to render.
         """
         if not self.header.model:
-            raise UsageError("heatmaps: expected a clip with body joints, found none that a model covers")
+            raise UsageError(
+                "heatmaps: expected a clip with body joints, found none that a model covers"
+            )
         covered, canonical = covered_joints(self.stream.skeleton)
         for part in self.parts(frames):
             points = np.full((len(part.frames), len(CANONICAL), self.header.dims), np.nan)
             sure = np.zeros(points.shape[:2])
             where = None
             if not part.missing.all():
-                world = part.at_clip_rate(part.keypoints())
-                where = part.at_clip_rate_placement()
-                points[:, canonical] = where.apply(world)[:, covered]
+                where = part.placement()
+                points[:, canonical] = where.apply(part.keypoints())[:, covered]
                 sure[:, canonical] = part.confidence[:, covered]
                 points[sure == 0] = np.nan
             volume = render_heatmaps(points, sure, size=size, sigma=sigma, dense=dense)
@@ -581,7 +587,9 @@ class Decoder:
             UsageError: the stream has none.
         """
         if not self.header.model:
-            raise UsageError("tokens: expected a clip with body joints, found none that a model covers")
+            raise UsageError(
+                "tokens: expected a clip with body joints, found none that a model covers"
+            )
         chunks = self._load(self._wanted(self.frames(frames)), 0)
         people = range(self.header.people)
         return [
@@ -633,39 +641,32 @@ class Part:
         """Of the frames asked for."""
         return slice(self.frames.start - self.origin, self.frames.stop - self.origin)
 
-    @cached_property
-    def span(self) -> tuple[int, int]:
-        """Model frames of the chunk with a window of its neighbours."""
-        return self.decoder.stream.margins(self.chunk, WINDOW)
-
     def keypoints(self) -> Float64:
-        """(N, K, D) all joints at the model frames of :attr:`span`, in the models' axes."""
+        """(F, K, D) all joints in the models' axes."""
         stream = self.decoder.stream
-        low, high = self.span
-        points = stream.decode_body(self.mine, self.person, low, high)
-        if stream.extra:
-            points[:, stream.extra] = stream.decode_extra(self.mine, points, low, high)
-        return points
+        first, last = self.decoder.header.frame_span(self.chunk)
+        points = stream.body_at_clip_rate(self.mine, self.person, self.chunk)
+        curve = self.mine[self.chunk].extra
+        if curve is not None:
+            points[:, stream.extra] = decode_extra(curve, points, stream.extra, self.decoder.header)
+        return points[self.frames.start - first : self.frames.stop - first]
 
-    def at_clip_rate(self, values: Float64) -> Float64:
-        """Values at :attr:`span` to the clip's frames."""
-        rate = self.decoder.header.frame_rate
-        return to_clip_rate(values, rate, self.frames.start, self.frames.stop, self.span[0])
-
-    def at_clip_rate_placement(self) -> Placement:
-        """The placement at the clip's frames."""
+    def placement(self) -> Placement:
+        """Where the person is in each frame."""
         stream = self.decoder.stream
-        low, high = self.span
+        low, high = stream.margins(self.chunk, WINDOW)
         where = stream.placement(self.mine, self.person, low, high)
-        heading = where.heading
-        return Placement(
-            self.at_clip_rate(where.origin),
-            self.at_clip_rate(where.size),
-            None if heading is None else self.at_clip_rate(np.unwrap(heading)),
-        )
+
+        def moved(values: Float64) -> Float64:
+            return stream.at_clip_rate(values, low, self.frames)
+
+        heading = None if where.heading is None else moved(np.unwrap(where.heading))
+        return Placement(moved(where.origin), moved(where.size), heading)
 
 
-def decode_clip(source: BinaryIO | bytes, device: str = "auto", frames: range | None = None) -> Clip:
+def decode_clip(
+    source: BinaryIO | bytes, device: str = "auto", frames: range | None = None
+) -> Clip:
     """A ``.mtok`` stream, or its bytes, to a clip.
 
     Raises:

@@ -87,8 +87,11 @@ def _normalise(name: str) -> str:
         side, name = {"l": "left", "r": "right"}[match[1]], name[match.end() :]
     elif match := re.search(r"[ _.-]([LRlr])$", name):
         side, name = {"l": "left", "r": "right"}[match[1].lower()], name[: match.start()]
-    elif match := re.match(r"^([lr])(?=(hip|femur|tibia|foot|toes|humerus|radius|wrist|hand|knee|"
-                           r"ankle|shoulder|elbow|clavicle|thumb|fingers|eye|ear)$)", name):
+    elif match := re.match(
+        r"^([lr])(?=(hip|femur|tibia|foot|toes|humerus|radius|wrist|hand|knee|"
+        r"ankle|shoulder|elbow|clavicle|thumb|fingers|eye|ear)$)",
+        name,
+    ):
         side, name = {"l": "left", "r": "right"}[match[1]], name[1:]
     return side + re.sub(r"[^a-z0-9]", "", name.lower())
 
@@ -117,7 +120,11 @@ def _canonical_names(joints: Sequence[str]) -> tuple[int, ...]:
             if name == side + "leg" and side + "knee" in have:
                 out[i] = None
     # Spines count upwards: the top-most one named is the chest, the lowest above the hips the spine.
-    spines = [i for i, name in enumerate(names) if re.fullmatch(r"(lowerback|spine\d*|chest\d*|upperchest)", name)]
+    spines = [
+        i
+        for i, name in enumerate(names)
+        if re.fullmatch(r"(lowerback|spine\d*|chest\d*|upperchest)", name)
+    ]
     if len(spines) >= 2:
         for i in spines:
             out[i] = None

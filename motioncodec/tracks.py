@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.header import MODEL_RATE, Header, step_size
-from motioncodec.bitstream.trajectory import Curve, analyse, synthesise
+from motioncodec.bitstream.trajectory import BLOCK, Curve, analyse, curve_blocks, synthesise
 from motioncodec.clip import METRES, Clip
 from motioncodec.errors import ContainerError
 from motioncodec.heatmap.placement import (
@@ -29,6 +29,7 @@ from motioncodec.heatmap.placement import (
     from_model_axes,
     to_model_axes,
 )
+from motioncodec.heatmap.resampling import model_frames
 from motioncodec.skeleton import CANONICAL, Skeleton
 
 Float64 = NDArray[np.float64]
@@ -78,11 +79,14 @@ class Samples:
 
 
 def sample(clip: Clip, person: int, joints: list[int], start: int, stop: int) -> Samples:
-    """Joints of one person at model frames ``start`` to ``stop`` (exclusive), in the models' axes;
-    before the first and after the last clip frame those are held."""
+    """Joints of one person at model frames ``start`` to ``stop`` (exclusive), in the models' axes.
+
+    The clip's last model frame may lie beyond its last frame by less than a model frame: motion
+    goes on straight till there, and is held from there on.
+    """
     ratio = clip.frame_rate / MODEL_RATE
-    at = np.clip(np.arange(start, stop) * ratio, 0, clip.frames - 1)
-    low = np.floor(at + 1e-9).astype(np.int64)
+    at = np.arange(start, stop).clip(0, model_frames(clip.frames, clip.frame_rate) - 1) * ratio
+    low = np.minimum(np.floor(at + 1e-9).astype(np.int64), max(clip.frames - 2, 0))
     first = max(int(low[0]) - math.ceil(ratio), 0)
     last = min(int(low[-1]) + math.ceil(ratio) + 2, clip.frames)
     rows = clip.keypoints[first:last, person][:, joints].astype(np.float64)
@@ -226,7 +230,9 @@ def extra_order(extra: list[int], references: tuple[int, ...]) -> list[list[int]
         ContainerError: the references go in a circle.
     """
     at = {joint: i for i, joint in enumerate(extra)}
-    known = {i for i, joint in enumerate(extra) if references[i] == joint or references[i] not in at}
+    known = {
+        i for i, joint in enumerate(extra) if references[i] == joint or references[i] not in at
+    }
     rounds = [sorted(known)]
     while len(known) < len(extra):
         ready = [i for i in range(len(extra)) if i not in known and at[references[i]] in known]
@@ -237,41 +243,43 @@ def extra_order(extra: list[int], references: tuple[int, ...]) -> list[list[int]
     return [one for one in rounds if one]
 
 
-def encode_extra(
-    points: Float64, seen: Bool, body: Float64, extra: list[int], header: Header
-) -> Curve:
-    """Curves of uncovered joints, each relative to its reference as the decoder will have it.
+def encode_extra(points: Float64, body: Float64, extra: list[int], header: Header) -> Curve:
+    """Curves of uncovered joints at the clip's own rate, each relative to its reference as the
+    decoder will have it.
 
     Args:
-        points: (32 B + 1, E, D) in the models' axes, gaps bridged.
-        seen: (32 B + 1, E).
-        body: (32 B + 1, K, D) decoded covered joints; the rest is ignored.
+        points: (F, E, D) in the models' axes, NaN where missing, F from 1.
+        body: (F, K, D) decoded covered joints; the rest is ignored.
         extra: the E joints.
 
     Returns:
-        The curve of E x D channels.
+        The curve of E x D channels; the last frame is held to fill its last block.
     """
     step = step_size(header.keypoint_step)
     frames, count, dims = points.shape
     known = body.copy()
-    blocks = (frames - 1) // 32
+    blocks = curve_blocks(frames)
+    hold = np.minimum(np.arange(blocks * BLOCK + 1), frames - 1)
     knots = np.zeros((blocks + 1, count, dims), np.int64)
-    sines = np.zeros((blocks, count, dims, 31), np.int64)
+    sines = np.zeros((blocks, count, dims, BLOCK - 1), np.int64)
     for ready in extra_order(extra, header.references):
         base = _bases(known, extra, header, ready)
-        apart = points[:, ready] - base
-        # Where a joint is not seen its difference, not its place, is what goes on smoothly.
-        apart = fill_gaps(np.where(seen[:, ready, None], apart, np.nan))
-        curve = analyse(apart.reshape(frames, -1), step)
-        knots[:, ready] = curve.knots.reshape(blocks + 1, -1, dims)
-        sines[:, ready] = curve.sines.reshape(blocks, -1, dims, 31)
-        known[:, [extra[i] for i in ready]] = base + synthesise(curve, step).reshape(frames, -1, dims)
-    return Curve(knots.reshape(blocks + 1, -1), sines.reshape(blocks, -1, 31))
+        # Where a joint is missing its difference, not its place, is what goes on smoothly.
+        apart = fill_gaps(points[:, ready] - base)
+        curve = analyse(apart[hold].reshape(len(hold), -1), step)
+        knots[:, ready] = curve.knots.reshape(blocks + 1, len(ready), dims)
+        sines[:, ready] = curve.sines.reshape(blocks, len(ready), dims, BLOCK - 1)
+        found = synthesise(curve, step)[:frames].reshape(frames, -1, dims)
+        known[:, [extra[i] for i in ready]] = base + found
+    channels = count * dims
+    return Curve(knots.reshape(blocks + 1, channels), sines.reshape(blocks, channels, BLOCK - 1))
 
 
 def decode_extra(curve: Curve, body: Float64, extra: list[int], header: Header) -> Float64:
-    """(32 B + 1, E, D) uncovered joints from their curves and (32 B + 1, K, D) decoded body."""
-    apart = synthesise(curve, step_size(header.keypoint_step)).reshape(len(body), len(extra), -1)
+    """(F, E, D) uncovered joints from their curves and (F, K, D) decoded body."""
+    frames = len(body)
+    apart = synthesise(curve, step_size(header.keypoint_step))[:frames]
+    apart = apart.reshape(frames, len(extra), -1)
     known = body.copy()
     for ready in extra_order(extra, header.references):
         base = _bases(known, extra, header, ready)

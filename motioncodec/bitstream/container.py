@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice, pairwise
 from typing import Any, BinaryIO, NamedTuple
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from motioncodec.errors import ContainerError, MotionCodecError
 

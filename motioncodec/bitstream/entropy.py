@@ -14,7 +14,7 @@ An entropy coder does not notice damage; the container's checksums do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any, Protocol
 
 import constriction
@@ -71,10 +71,10 @@ class Coder(Protocol):
         """One symbol under a table."""
 
     def bits(self, value: int, count: int) -> int:
-        """``count`` plain bits, 0 to 32."""
+        """``count`` plain bits, from 0; 16 at a time, low ones first."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _uniform(size: int) -> Any:
     return constriction.stream.model.Uniform(size)
 
@@ -106,7 +106,8 @@ class Encoder:
 
 
 class Decoder:
-    """Reads what an :class:`Encoder` wrote. Bytes that none wrote decode to some numbers or other."""
+    """Reads what an :class:`Encoder` wrote. Bytes that none wrote decode to some numbers or other,
+    or raise ContainerError."""
 
     def __init__(self, data: bytes) -> None:
         padded = data + b"\0" * (-len(data) % 4)
@@ -118,7 +119,9 @@ class Decoder:
         try:
             symbol: int = self._coder.decode(table.model)
         except Exception as error:  # constriction raises a plain AssertionError or ValueError
-            raise ContainerError("entropy-coded data: expected a valid stream, found an impossible one") from error
+            raise ContainerError(
+                "entropy-coded data: expected a valid stream, found an impossible one"
+            ) from error
         return symbol
 
     def bits(self, value: int, count: int) -> int:
@@ -130,13 +133,20 @@ class Decoder:
                 shift += part
                 count -= part
         except Exception as error:
-            raise ContainerError("entropy-coded data: expected a valid stream, found an impossible one") from error
+            raise ContainerError(
+                "entropy-coded data: expected a valid stream, found an impossible one"
+            ) from error
         return out
 
 
 def code_natural(coder: Coder, value: int) -> int:
-    """A whole number from 0 to 2^40 - 2, short when small (Elias gamma: the number of bits, the bits)."""
-    value += 1
+    """A whole number from 0 to 2^41 - 2, short when small: the number of bits of value + 1 but its
+    first, in 6 bits, then these bits.
+
+    Raises:
+        ContainerError: it is above.
+    """
+    value += 1  # below 1 only while decoding, where it does not count
     length = coder.bits(value.bit_length() - 1 if value > 0 else 0, 6)
     if length > 40:
         raise ContainerError(f"whole number: expected at most 40 bits, found {length}")
@@ -145,7 +155,8 @@ def code_natural(coder: Coder, value: int) -> int:
 
 
 def code_signed(coder: Coder, value: int) -> int:
-    """A signed whole number of up to 39 bits, short when near 0."""
+    """A signed whole number from -(2^40 - 1) to 2^40 - 1, short when near 0: 0, -1, 1, -2, 2 and so
+    on are written as 0, 1, 2, 3, 4."""
     folded = code_natural(coder, 2 * value if value >= 0 else -2 * value - 1)
     return folded >> 1 if folded % 2 == 0 else -((folded + 1) >> 1)
 

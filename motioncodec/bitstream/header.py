@@ -24,11 +24,16 @@ CHUNK = 1024
 
 MODEL_RATE = 30
 MAX_FRAMES = 1 << 40
-MAX_CELLS = 1 << 26
+MAX_CELLS = 1 << 24
 """Keypoints that one chunk may hold: frames x people x joints."""
 
+MAX_JOINTS = 1 << 16
+MAX_PEOPLE = 1 << 20
+MIN_RATE, MAX_RATE = 1e-6, 100_000
+"""Frames per second: from one in twelve days. Below, times lose their precision in a float64."""
+
 MAX_TEXT = 1 << 22
-"""Bytes that names and metadata may unfold to."""
+"""Bytes that names, ids, references and metadata may each unfold to."""
 
 _FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
 _PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
@@ -44,7 +49,7 @@ class Header:
     """Attributes, in the order of their keys.
 
     frames: of the clip, at its own rate.
-    frame_rate: per second.
+    frame_rate: per second, :data:`MIN_RATE` to :data:`MAX_RATE`.
     skeleton: id of a registered skeleton, 0 where ``names`` travel.
     names: of joints of a custom skeleton.
     units, up: as in a clip.
@@ -114,13 +119,19 @@ class Header:
     def frame_span(self, chunk: int) -> tuple[int, int]:
         """Clip frames of a chunk: those at or after its first model frame, before the next's."""
         start, stop = (
-            min(max(math.ceil(c * self.chunk * self.frame_rate / MODEL_RATE - 1e-9), 0), self.frames)
+            min(
+                max(math.ceil(c * self.chunk * self.frame_rate / MODEL_RATE - 1e-9), 0), self.frames
+            )
             for c in (chunk, chunk + 1)
         )
         return start, stop if chunk + 1 < self.chunks else self.frames
 
     def pack(self) -> dict[int, Any]:
-        """The header's map, defaults left out."""
+        """The header's map, defaults left out.
+
+        Raises:
+            ContainerError: :meth:`unpack` would refuse it.
+        """
         out: dict[int, Any] = {_FRAMES: self.frames}
         rate = int(self.frame_rate) if self.frame_rate == int(self.frame_rate) else self.frame_rate
         scales = self.scales[0] if len(self.scales) == 1 else list(self.scales)
@@ -143,13 +154,19 @@ class Header:
             if value != default:
                 out[key] = value
         if self.skeleton == 0:
-            out[_NAMES] = _fold("\n".join(self.names).encode())
+            out[_NAMES] = _fold(_joined(self.names))
         if self.ids:
-            out[_IDS] = _fold("\n".join(self.ids).encode())
+            out[_IDS] = _fold(_joined(self.ids))
         if self.references:
             out[_REFERENCES] = _fold(msgpack.packb(list(self.references)))
         if self.metadata:
-            out[_METADATA] = _fold(msgpack.packb(self.metadata))
+            try:
+                out[_METADATA] = _fold(msgpack.packb(self.metadata))
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                raise ContainerError(
+                    f"metadata: expected text, numbers, lists and maps, found others: {error}"
+                ) from error
+        self.unpack(out)
         return out
 
     @classmethod
@@ -161,8 +178,12 @@ class Header:
         """
         dims = _whole(packed, _DIMS, 3, 2, 3)
         rate = packed.get(_RATE, MODEL_RATE)
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 100_000:
-            raise ContainerError(f"header: expected a frame rate up to 100000, found {rate!r}")
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+            raise ContainerError(f"header: expected a number as frame rate, found {rate!r}")
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise ContainerError(
+                f"header: expected a frame rate from {MIN_RATE:g} to {MAX_RATE}, found {rate:g}"
+            )
         scales = packed.get(_SCALES, [])
         scales = [scales] if isinstance(scales, int) else scales
         if not isinstance(scales, list) or any(
@@ -171,6 +192,11 @@ class Header:
             raise ContainerError(f"header: expected whole numbers as scales, found {scales!r}")
         skeleton = _whole(packed, _SKELETON, 1, 0, 1 << 16)
         names = _lines(packed, _NAMES) if skeleton == 0 else ()
+        if len(names) > MAX_JOINTS or len(set(names)) != len(names):
+            raise ContainerError(
+                f"header: expected at most {MAX_JOINTS} names of joints, none of them twice, "
+                f"found {len(names)}, {len(set(names))} of them different"
+            )
         metadata = _unpacked(packed, _METADATA, {})
         if not isinstance(metadata, dict):
             raise ContainerError("header: expected a map as metadata, found something else")
@@ -178,7 +204,9 @@ class Header:
         if not isinstance(references, list) or any(
             isinstance(r, bool) or not isinstance(r, int) or r < 0 for r in references
         ):
-            raise ContainerError("header: expected whole numbers as references, found something else")
+            raise ContainerError(
+                "header: expected whole numbers as references, found something else"
+            )
         out = cls(
             frames=_whole(packed, _FRAMES, None, 0, MAX_FRAMES),
             frame_rate=float(rate),
@@ -189,7 +217,7 @@ class Header:
             dims=dims,
             model=_whole(packed, _MODEL, 0, 0, 1 << 24),
             fingerprint=_whole(packed, _FINGERPRINT, 0, 0, (1 << 32) - 1),
-            people=_whole(packed, _PEOPLE, 1, 0, 1 << 20),
+            people=_whole(packed, _PEOPLE, 1, 0, MAX_PEOPLE),
             ids=_lines(packed, _IDS) if _IDS in packed else (),
             scales=tuple(scales),
             origin_step=_whole(packed, _ORIGIN_STEP, 0, -400, 400),
@@ -206,9 +234,13 @@ class Header:
                 f"header: expected a scale for each of {out.people} people, found {len(out.scales)}"
             )
         if out.ids and len(out.ids) != out.people:
-            raise ContainerError(f"header: expected {out.people} ids of people, found {len(out.ids)}")
+            raise ContainerError(
+                f"header: expected {out.people} ids of people, found {len(out.ids)}"
+            )
         if out.chunk % WINDOW:
-            raise ContainerError(f"header: expected chunks of whole windows, found {out.chunk} frames")
+            raise ContainerError(
+                f"header: expected chunks of whole windows, found {out.chunk} frames"
+            )
         return out
 
     def check_size(self, joints: int) -> None:
@@ -217,11 +249,17 @@ class Header:
         Raises:
             ContainerError: they would.
         """
-        cells = (self.chunk * self.frame_rate / MODEL_RATE + 2) * max(self.people, 1) * joints
+        cells = chunk_cells(self.chunk, self.frame_rate, self.people, joints)
         if cells > MAX_CELLS:
             raise ContainerError(
                 f"header: expected at most {MAX_CELLS} keypoints in a chunk, found {cells:.3g}"
             )
+
+
+def chunk_cells(chunk: int, frame_rate: float, people: int, joints: int) -> float:
+    """Keypoints that a chunk of as many model frames holds at the clip's rate or the models',
+    whichever is more."""
+    return (chunk * max(frame_rate / MODEL_RATE, 1.0) + 2) * max(people, 1) * joints
 
 
 def step_size(exponent: int) -> float:
@@ -249,9 +287,22 @@ def _unfold(value: Any) -> bytes:
         size = zstandard.frame_content_size(value[1:])
         if not 0 <= size <= MAX_TEXT:
             raise ContainerError(f"header: expected at most {MAX_TEXT} bytes of text, found {size}")
-        return zstandard.ZstdDecompressor().decompress(value[1:], max_output_size=MAX_TEXT)
+        return zstandard.ZstdDecompressor().decompress(
+            value[1:], max_output_size=MAX_TEXT, allow_extra_data=False
+        )
     except zstandard.ZstdError as error:
         raise ContainerError(f"header: expected a zstandard frame: {error}") from error
+
+
+def _joined(names: tuple[str, ...]) -> bytes:
+    """Names, each but the last followed by a line feed."""
+    if any("\n" in name for name in names):
+        name = next(name for name in names if "\n" in name)
+        raise ContainerError(f"name: expected no line feed in it, found {name!r}: rename it")
+    try:
+        return "\n".join(names).encode()
+    except UnicodeEncodeError as error:
+        raise ContainerError(f"name: expected Unicode, found {error}: rename it") from error
 
 
 def _lines(packed: Mapping[int, Any], key: int) -> tuple[str, ...]:
@@ -266,7 +317,7 @@ def _unpacked(packed: Mapping[int, Any], key: int, default: Any) -> Any:
         return default
     try:
         return msgpack.unpackb(_unfold(packed[key]), strict_map_key=False)
-    except (ValueError, msgpack.exceptions.UnpackException) as error:
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
         raise ContainerError(f"header: expected msgpack under key {key}: {error}") from error
 
 

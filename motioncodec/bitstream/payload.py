@@ -17,7 +17,14 @@ from motioncodec.bitstream.entropy import (
     code_natural,
 )
 from motioncodec.bitstream.prior import LevelPrior, Tokens
-from motioncodec.bitstream.trajectory import BLOCK, Curve, code_curve, code_knots, curve_tables
+from motioncodec.bitstream.trajectory import (
+    BLOCK,
+    Curve,
+    code_curve,
+    code_knots,
+    curve_blocks,
+    curve_tables,
+)
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
@@ -79,22 +86,22 @@ class PersonChunk:
     def empty(cls, layout: Layout) -> PersonChunk:
         """All zeros, in the shapes of a layout: what reading starts from."""
 
-        def curve(channels: int) -> Curve:
+        def curve(blocks: int, channels: int) -> Curve:
             return Curve(
-                np.zeros((layout.windows + 1, channels), np.int64),
-                np.zeros((layout.windows, channels, BLOCK - 1), np.int64),
+                np.zeros((blocks + 1, channels), np.int64),
+                np.zeros((blocks, channels, BLOCK - 1), np.int64),
             )
 
         model = bool(layout.priors)
         return cls(
             missing=np.zeros((layout.frames, layout.joints), bool),
-            origin=curve(layout.dims) if model else None,
+            origin=curve(layout.windows, layout.dims) if model else None,
             turn=np.zeros((layout.knots, 1), np.int64) if model else None,
             tokens=[
                 np.zeros((layout.windows * BLOCK // stride, prior.slots), np.int64)
                 for prior, stride in zip(layout.priors, layout.strides)
             ],
-            extra=curve(layout.extra * layout.dims) if layout.extra else None,
+            extra=curve(curve_blocks(layout.frames), layout.extra * layout.dims) if layout.extra else None,
             confidence=np.zeros((layout.frames, layout.joints), np.int64)
             if layout.confidence_bits
             else None,
@@ -163,7 +170,9 @@ def _code_missing(coder: Coder, missing: NDArray[np.bool_]) -> NDArray[np.bool_]
             length = code_natural(coder, 0 if stop == frames else stop - at)
             stop = at + length if length else frames
             if stop > frames:
-                raise ContainerError(f"missing joints: expected runs within {frames} frames, found {stop}")
+                raise ContainerError(
+                    f"missing joints: expected runs within {frames} frames, found {stop}"
+                )
             out[at:stop, joint] = flag
             at, flag, run = stop, not flag, run + 1
     return out

@@ -62,7 +62,11 @@ class LevelPrior:
 
     @classmethod
     def fit(
-        cls, runs: Sequence[Tokens], codebook: NDArray[np.float32], classes: int, smoothing: float = 12.0
+        cls,
+        runs: Sequence[Tokens],
+        codebook: NDArray[np.float32],
+        classes: int,
+        smoothing: float = 12.0,
     ) -> LevelPrior:
         """Fits tables to runs of (steps, slots) tokens.
 
@@ -98,7 +102,9 @@ class LevelPrior:
         return cls(frequencies, class_of)
 
 
-def _cluster(vectors: NDArray[np.float64], weight: NDArray[np.float64], classes: int) -> NDArray[np.uint8]:
+def _cluster(
+    vectors: NDArray[np.float64], weight: NDArray[np.float64], classes: int
+) -> NDArray[np.uint8]:
     """(codes,) cluster of each vector: weighted k-means from a start that does not vary."""
     if classes == 1:
         return np.zeros(len(vectors), dtype=np.uint8)

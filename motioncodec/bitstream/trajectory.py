@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 
 import numpy as np
@@ -28,12 +28,16 @@ from motioncodec.bitstream.entropy import (
     code_magnitude,
     code_signed,
 )
+from motioncodec.errors import ContainerError
 
 BLOCK = 32
 """Model frames from knot to knot."""
 
 DEAD_ZONE = 0.36
 """Added before rounding a coefficient's magnitude down: below 0.5, so that small ones become 0."""
+
+MAX_KNOT = (1 << 40) - 1
+"""Magnitude of a knot at most. No sum on the way to keypoints overflows a float64 with it."""
 
 Integers = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -57,10 +61,19 @@ class Curve:
 
 
 def analyse(values: Float64, step: float) -> Curve:
-    """(32 B + 1, C) values to a :class:`Curve` with this step, in the values' units."""
+    """(32 B + 1, C) values to a :class:`Curve` with this step, in the values' units.
+
+    Raises:
+        ContainerError: a value is above :data:`MAX_KNOT` steps, or not finite.
+    """
     blocks = (len(values) - 1) // BLOCK
+    if not np.abs(values).max(initial=0.0) <= MAX_KNOT * step:
+        raise ContainerError(
+            f"curve: expected finite values of at most {MAX_KNOT} steps of {step:.3g}, "
+            f"found {np.abs(values).max():.3g}: a coordinate far off all others?"
+        )
     knots = np.rint(values[::BLOCK] / step).astype(np.int64)
-    inside = values[:-1].reshape(blocks, BLOCK, -1)[:, 1:]
+    inside = values[:-1].reshape(blocks, BLOCK, values.shape[1])[:, 1:]
     left = inside - _lines(knots, step)
     sines = dst(left, type=1, axis=1, norm="ortho") / step
     sines = np.sign(sines) * np.floor(np.abs(sines) + DEAD_ZONE)
@@ -80,6 +93,11 @@ def synthesise(curve: Curve, step: float) -> Float64:
     return out
 
 
+def curve_blocks(values: int) -> int:
+    """Blocks that reach from the first of so many values to the last."""
+    return max(-(-(values - 1) // BLOCK), 0)
+
+
 def _lines(knots: Integers, step: float) -> Float64:
     """(B, 31, C) straight lines between knots, without their ends."""
     at = (np.arange(1, BLOCK) / BLOCK)[None, :, None]
@@ -96,7 +114,7 @@ class CurveTables:
     knots: list[Table]
 
 
-@lru_cache(maxsize=None)
+@cache
 def curve_tables(kind: str) -> CurveTables:
     """Tables of a kind of curve: ``hips``, ``keypoint``, ``heading``, ``box`` or ``confidence``."""
     tables = json.loads((files("motioncodec.bitstream") / "tables.json").read_text())[kind]
@@ -145,7 +163,11 @@ def code_curve(coder: Coder, curve: Curve, kind: str) -> Curve:
 
 def code_knots(coder: Coder, knots: Integers, kind: str, order: int = 1) -> Integers:
     """Writes (B, C) knots, each predicted from the one before (order 1) or two before (order 2) in
-    its channel, and returns them; or reads as many."""
+    its channel, and returns them; or reads as many.
+
+    Raises:
+        ContainerError: one is above :data:`MAX_KNOT`.
+    """
     tables = curve_tables(kind).knots
     out = np.zeros(knots.shape, dtype=np.int64)
     for channel in range(knots.shape[1]):
@@ -159,6 +181,8 @@ def code_knots(coder: Coder, knots: Integers, kind: str, order: int = 1) -> Inte
                 difference = code_magnitude(coder, given - guess, tables[bucket])
                 bucket = _bucket(abs(difference))
                 value = guess + difference
+            if not -MAX_KNOT <= value <= MAX_KNOT:
+                raise ContainerError(f"knot: expected at most {MAX_KNOT} steps, found {value}")
             out[i, channel] = value
             two, one = one, value
     return out

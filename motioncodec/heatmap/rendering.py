@@ -58,7 +58,9 @@ def render_heatmaps(
     """
     frames, joints, dims = points.shape
     if size < 4 or not sigma > 0:
-        raise ClipError(f"heatmap: expected a size from 4 and sigma above 0, found {size} and {sigma:g}")
+        raise ClipError(
+            f"heatmap: expected a size from 4 and sigma above 0, found {size} and {sigma:g}"
+        )
     if dense and dims != 3:
         raise ClipError("heatmap: expected 3D keypoints for dense voxels, found 2D")
     height = np.isfinite(points[..., 0]).astype(np.float32)
@@ -73,7 +75,8 @@ def render_heatmaps(
         x, y, z = along[:, :, 0], along[:, :, 1], along[:, :, 2]
         return (z * height)[..., :, None, None] * y[..., None, :, None] * x[..., None, None, :]
     planes = [
-        (along[:, :, v] * height)[..., :, None] * along[:, :, u][..., None, :] for u, v in PLANES[dims]
+        (along[:, :, v] * height)[..., :, None] * along[:, :, u][..., None, :]
+        for u, v in PLANES[dims]
     ]
     return np.stack(planes, axis=1).reshape(joints * len(planes), frames, size, size)
 
@@ -107,6 +110,7 @@ def extract_keypoints(
     total = np.zeros((joints, frames, dims))
     count = np.zeros(dims)
     heights = []
+    rise: dict[int, Float64] = {}
     missing = np.zeros((joints, frames), bool)
     for (u, v), plane in zip(PLANES[dims], planes):
         flat = plane.reshape(joints, frames, -1).astype(np.float64)
@@ -114,14 +118,20 @@ def extract_keypoints(
         top = np.take_along_axis(flat, best[..., None], -1)[..., 0]
         row, column = np.divmod(best, size)
         lines_u = np.take_along_axis(plane, row[..., None, None], 2)[:, :, 0].astype(np.float64)
-        lines_v = np.take_along_axis(plane, column[..., None, None], 3)[:, :, :, 0].astype(np.float64)
+        lines_v = np.take_along_axis(plane, column[..., None, None], 3)[:, :, :, 0].astype(
+            np.float64
+        )
         at_u, rise_u = _vertex(lines_u, column, sigma)
         at_v, rise_v = _vertex(lines_v, row, sigma)
         total[..., u] += at_u
         total[..., v] += at_v
         count[[u, v]] += 1
         heights.append(top * rise_u * rise_v)
+        rise[u], rise[v] = rise_u, rise_v
         missing |= top < FLOOR
+    if volume.ndim == 5:
+        # Each plane fell short along the axis that it lost, too.
+        heights = [top * rise[0] * rise[1] * rise[2]]
     points = from_pixels(total / count, size)
     points[missing] = np.nan
     height = np.where(missing, 0.0, np.mean(heights, axis=0)).astype(np.float32)

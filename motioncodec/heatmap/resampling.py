@@ -29,16 +29,19 @@ def first_frame_at(model_frame: int, frame_rate: float) -> int:
 
 
 def to_model_rate(values: Float64, frame_rate: float) -> Float64:
-    """(T, ...) without NaN at ``frame_rate`` to (:func:`model_frames`, ...), linearly."""
+    """(T, ...) without NaN at ``frame_rate`` to (:func:`model_frames`, ...), linearly; what lies
+    beyond the last frame, by less than a model frame, goes on straight."""
     count = model_frames(len(values), frame_rate)
-    at = np.minimum(np.arange(count) * (frame_rate / MODEL_RATE), len(values) - 1)
-    low = np.minimum(at.astype(np.int64), max(len(values) - 2, 0))
+    at = np.arange(count) * (frame_rate / MODEL_RATE)
+    low = np.minimum((at + 1e-9).astype(np.int64), max(len(values) - 2, 0))
     high = np.minimum(low + 1, len(values) - 1)
     w = (at - low).reshape(-1, *[1] * (values.ndim - 1))
     return values[low] * (1 - w) + values[high] * w
 
 
-def to_clip_rate(values: Float64, frame_rate: float, start: int, stop: int, offset: int = 0) -> Float64:
+def to_clip_rate(
+    values: Float64, frame_rate: float, start: int, stop: int, offset: int = 0
+) -> Float64:
     """Model frames to clip frames ``start`` to ``stop``, by Catmull-Rom cubics.
 
     Args:

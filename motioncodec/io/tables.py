@@ -405,4 +405,4 @@ def _numbered(count: int) -> list[str]:
 def number_texts(values: NDArray[np.float32], missing: str) -> list[list[list[list[str]]]]:
     """Nested lists of the shortest text that reads back to each float32, NaN as ``missing``."""
     texts = values.astype(np.str_)
-    return np.where(np.isnan(values), missing, texts).tolist()  # type: ignore[no-any-return]
+    return np.where(np.isnan(values), missing, texts).tolist()

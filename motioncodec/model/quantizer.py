@@ -125,7 +125,9 @@ class SlotQuantizer(nn.Module):
         self.sums.mul_(decay).add_(total.view_as(self.sums), alpha=1 - decay)
         known = self.usage > 1e-3
         self.codebook.copy_(
-            torch.where(known[..., None], self.sums / self.usage.clamp_min(1e-3)[..., None], self.codebook)
+            torch.where(
+                known[..., None], self.sums / self.usage.clamp_min(1e-3)[..., None], self.codebook
+            )
         )
         # A code chosen less than a fiftieth as often as it would be by an even share starts anew
         # at a latent of this batch. Where rate counts, an idle code is a saving, not a fault.
@@ -148,7 +150,9 @@ class SlotQuantizer(nn.Module):
         for _ in range(rounds):
             tokens = self.assign(latents, 0.0)
             at = (tokens + slot * self.codes).reshape(-1)
-            count = torch.bincount(at, minlength=self.slots * self.codes).view_as(self.usage).float()
+            count = (
+                torch.bincount(at, minlength=self.slots * self.codes).view_as(self.usage).float()
+            )
             total = torch.zeros(self.slots * self.codes, self.latent, device=latents.device)
             total.index_add_(0, at, latents.reshape(-1, self.latent))
             total = total.view_as(self.sums)

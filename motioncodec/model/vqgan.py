@@ -18,6 +18,7 @@ decoded with :data:`MARGIN` model frames of tokens on either side equals the who
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, G, width) to the same shape."""
         y = self.over_time(self.norm(x).transpose(1, 2)).transpose(1, 2)
-        return x + self.dropout(self.pointwise(functional.gelu(y)))
+        out: Tensor = x + self.dropout(self.pointwise(functional.gelu(y)))
+        return out
 
 
 class LevelCoder(nn.Module):
@@ -63,13 +65,17 @@ class LevelCoder(nn.Module):
         latents = level.slots * config.latent
         patch_in = config.patch * (2 * frame + config.joints)
         self.enc_in = nn.Linear(patch_in, config.width)
-        self.enc = nn.Sequential(*[ResidualBlock(config.width, dropout) for _ in range(config.blocks)])
+        self.enc = nn.Sequential(
+            *[ResidualBlock(config.width, dropout) for _ in range(config.blocks)]
+        )
         self.enc_out = nn.Linear(config.width * self.merge, latents)
         self.linear_enc = nn.Linear(level.stride * frame, latents, bias=False)
         self.quantizer = SlotQuantizer(level.slots, config.codes, config.latent)
         self.dec_in = nn.Linear(latents, config.width * self.merge)
         self.dec_context = nn.Linear(config.patch * frame, config.width)
-        self.dec = nn.Sequential(*[ResidualBlock(config.width, dropout) for _ in range(config.blocks)])
+        self.dec = nn.Sequential(
+            *[ResidualBlock(config.width, dropout) for _ in range(config.blocks)]
+        )
         self.dec_out = nn.Linear(config.width, config.patch * frame)
         self.linear_dec = nn.Linear(latents, level.stride * frame, bias=False)
         # Standard deviation of the latents at the start: the networks work in units of it.
@@ -80,13 +86,13 @@ class LevelCoder(nn.Module):
 
     def encode(self, left: Tensor, presence: Tensor, so_far: Tensor) -> Tensor:
         """Latents (B, steps, slots, latent) of (B, T, joints * dims) what is left over."""
-        b, t, frame = left.shape
+        b, t, _frame = left.shape
         patch = self.config.patch
         stacked = torch.cat([left, presence, so_far], -1).reshape(b, t // patch, -1)
         hidden = self.enc(self.enc_in(stacked)).reshape(b, t // self.level.stride, -1)
         linear = self.linear_enc(left.reshape(b, t // self.level.stride, -1))
         latents: Tensor = linear + self.enc_out(hidden) * self.latent_scale
-        return latents.float().unflatten(-1, (self.level.slots, self.config.latent))
+        return latents.float().reshape(*latents.shape[:2], self.level.slots, self.config.latent)
 
     def decode(self, vectors: Tensor, so_far: Tensor) -> Tensor:
         """(B, T, joints * dims) to be added to the reconstruction so far."""
@@ -97,7 +103,8 @@ class LevelCoder(nn.Module):
         hidden = hidden + self.dec_context(so_far.reshape(b, t // self.config.patch, -1))
         out = self.dec_out(self.dec(hidden)).reshape(b, t, -1)
         linear: Tensor = self.linear_dec(flat).reshape(b, t, -1)
-        return (linear + out).float()
+        found: Tensor = linear + out
+        return found.float()
 
 
 class SlotVQGAN(nn.Module):
@@ -114,9 +121,14 @@ class SlotVQGAN(nn.Module):
         super().__init__()
         self.config = config
         self.stem = MomentStem(config.dims)
-        self.levels = nn.ModuleList(LevelCoder(config, level, dropout) for level in config.levels)
+        self.coders = nn.ModuleList(LevelCoder(config, level, dropout) for level in config.levels)
         # Mean pose in body units: what a missing joint counts as.
         self.register_buffer("mean", torch.zeros(config.joints, config.dims))
+
+    @property
+    def levels(self) -> list[LevelCoder]:
+        """Coders of the levels, coarse to fine."""
+        return cast("list[LevelCoder]", list(self.coders))
 
     @property
     def margin(self) -> int:
@@ -134,7 +146,10 @@ class SlotVQGAN(nn.Module):
 
     def joints(self, offset: Tensor) -> Tensor:
         """(B, T, K * D) network output to (B, T, K, D) centres in body units."""
-        return offset.unflatten(-1, (self.config.joints, self.config.dims)) * self.config.unit + self.mean
+        return (
+            offset.unflatten(-1, (self.config.joints, self.config.dims)) * self.config.unit
+            + self.mean
+        )
 
     @torch.no_grad()
     def tokenize(
@@ -162,7 +177,9 @@ class SlotVQGAN(nn.Module):
                 flat = latents.flatten(0, 1)
                 chosen = coder.quantizer.assign(flat).reshape(latents.shape[:-1])
             else:
-                chosen = torch.stack([coder.quantizer.assign_along(row, rates[level]) for row in latents])
+                chosen = torch.stack(
+                    [coder.quantizer.assign_along(row, rates[level]) for row in latents]
+                )
             tokens.append(chosen)
             so_far = so_far + coder.decode(coder.quantizer.lookup(chosen), so_far)
         return tokens
@@ -188,7 +205,9 @@ class SlotVQGAN(nn.Module):
             raise ValueError("detokenize: expected the tokens of at least one level, found none")
         return self.joints(so_far)
 
-    def detokenize_volume(self, tokens: Sequence[Tensor], size: int = 64, sigma: float = 1.5) -> Tensor:
+    def detokenize_volume(
+        self, tokens: Sequence[Tensor], size: int = 64, sigma: float = 1.5
+    ) -> Tensor:
         """As :meth:`detokenize`, splatted to (B, T, K, planes, size, size) heatmaps."""
         centres = self.detokenize(tokens)
         return splat(centres, torch.ones_like(centres[..., 0]), size, sigma)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from motioncodec.model.vqgan import SlotVQGAN
 
 PRIOR = "prior."
+SCALE = ".scale_of_row"
+_MATRIX = re.compile(
+    r"coders\.\d+\.((enc|dec)\.\d+\.(over_time|pointwise)|enc_in|enc_out|dec_in|dec_context|dec_out)\.weight$"
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,9 @@ class Weights:
         try:
             return Config.from_json(self.metadata["config"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{self.path.name}: expected a model configuration, found {error!r}") from error
+            raise ModelError(
+                f"{self.path.name}: expected a model configuration, found {error!r}"
+            ) from error
 
     @property
     def card(self) -> dict[str, Any]:
@@ -112,13 +120,13 @@ def _network(weights: Weights, device: str) -> SlotVQGAN:
     from motioncodec.model.vqgan import SlotVQGAN
 
     network = SlotVQGAN(weights.config)
-    tensors = {k: v for k, v in load_file(weights.path).items() if not k.startswith(PRIOR)}
     try:
-        network.load_state_dict(
-            {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()}
-        )
-    except RuntimeError as error:
-        raise ModelError(f"{weights.path.name}: expected the tensors of its configuration: {error}") from error
+        state = unpack_tensors(load_file(weights.path))
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"{weights.path.name}: expected the tensors of its configuration: {error}"
+        ) from error
     return network.to(device).eval()
 
 
@@ -132,7 +140,9 @@ def resolve_device(device: str) -> str:
 
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
-        raise ModelError("device cuda: expected a CUDA device and a torch that was built for it, found none; use --device cpu")
+        raise ModelError(
+            "device cuda: expected a CUDA device and a torch that was built for it, found none; use --device cpu"
+        )
     return "cuda" if device in ("auto", "cuda") and available else "cpu"
 
 
@@ -173,6 +183,38 @@ def default_weights(dims: int) -> Weights:
     raise ModelError(f"expected shipped weights for {dims} dimensions, found none")
 
 
+def pack_tensors(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Float32 tensors as a weights file keeps them: the networks' matrices in int8 with a float16
+    scale for every row, everything else, codebooks and linear paths among it, in float16."""
+    packed: dict[str, NDArray[Any]] = {}
+    for name, value in state.items():
+        if not _MATRIX.search(name):
+            packed[name] = value.astype(np.float16)
+            continue
+        rows = value.reshape(len(value), -1).astype(np.float32)
+        scale = (np.abs(rows).max(axis=1) / 127).astype(np.float16)
+        steps = np.maximum(scale.astype(np.float32), 1e-7)[:, None]
+        packed[name] = (
+            np.clip(np.rint(rows / steps), -127, 127).astype(np.int8).reshape(value.shape)
+        )
+        packed[name + SCALE] = scale
+    return packed
+
+
+def unpack_tensors(packed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    """Inverse of :func:`pack_tensors`; priors are left out."""
+    state = {}
+    for name, value in packed.items():
+        if name.startswith(PRIOR) or name.endswith(SCALE):
+            continue
+        full = value.astype(np.float32)
+        if name + SCALE in packed:
+            scale = packed[name + SCALE].astype(np.float32)
+            full *= scale.reshape(-1, *[1] * (full.ndim - 1))
+        state[name] = full
+    return state
+
+
 def save_weights(
     path: Path,
     network: SlotVQGAN,
@@ -180,11 +222,10 @@ def save_weights(
     card: dict[str, Any],
     rate_weights: dict[str, list[float]],
 ) -> None:
-    """Writes network (as float16) and priors to a safetensors file with its card."""
-    tensors = {
-        name: value.detach().cpu().numpy().astype(np.float16)
-        for name, value in network.state_dict().items()
-    }
+    """Writes network (see :func:`pack_tensors`) and priors to a safetensors file with its card."""
+    tensors = pack_tensors(
+        {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+    )
     for level, (frequencies, class_of) in enumerate(priors):
         tensors[f"{PRIOR}{level}.frequencies"] = frequencies
         tensors[f"{PRIOR}{level}.class_of"] = class_of

@@ -85,7 +85,9 @@ class Windows:
     def _raw(self, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Points, presence, heading and hips of random windows at random speeds."""
         m = self.motion
-        clip = torch.multinomial(m.lengths.float(), batch, replacement=True, generator=self.generator)
+        clip = torch.multinomial(
+            m.lengths.float(), batch, replacement=True, generator=self.generator
+        )
         length = m.lengths[clip].float()
         fastest = self.augmentation.speed
         speed = torch.exp(self._uniform(batch, low=-1, high=1) * float(torch.tensor(fastest).log()))
@@ -160,7 +162,9 @@ class Windows:
             begin = torch.randint(self.frames, (batch, 1, len(CANONICAL)), generator=self.generator)
             length = torch.randint(2, 30, (batch, 1, len(CANONICAL)), generator=self.generator)
             at = torch.arange(self.frames)[None, :, None]
-            hole = (at >= begin) & (at < begin + length) & self._chance(0.3, batch, 1, len(CANONICAL))
+            hole = (
+                (at >= begin) & (at < begin + length) & self._chance(0.3, batch, 1, len(CANONICAL))
+            )
             seen = seen * ~(hole & self._chance(a.gap, batch, 1, 1))
         return seen
 
@@ -203,7 +207,9 @@ class Windows:
         about = heading - heading[:, :1] + self._uniform(size, 1, low=-torch.pi, high=torch.pi)
         world = _turned(points, -about)
         path = hips - hips[:, self.frames // 2, None]
-        path = _turned(path[:, :, None], (about[:, :1] - heading[:, :1]).expand(-1, self.frames) * -1)
+        path = _turned(
+            path[:, :, None], (about[:, :1] - heading[:, :1]).expand(-1, self.frames) * -1
+        )
         world = world + path.clamp(-2.0, 2.0)
         distance = self._uniform(size, low=3.0, high=9.0)
         height = self._uniform(size, low=-0.6, high=1.6)
@@ -226,7 +232,9 @@ def _turned(points: Tensor, angle: Tensor) -> Tensor:
 
 def _smooth(values: Tensor, width: int) -> Tensor:
     """(B, T, C) averaged over ``width`` frames, the ends held."""
-    padded = torch.nn.functional.pad(values.transpose(1, 2), (width // 2, width // 2), mode="replicate")
+    padded = torch.nn.functional.pad(
+        values.transpose(1, 2), (width // 2, width // 2), mode="replicate"
+    )
     return torch.nn.functional.avg_pool1d(padded, width, 1).transpose(1, 2)
 
 

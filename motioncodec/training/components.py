@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motioncodec.model.vqgan import LevelCoder, SlotVQGAN
+from motioncodec.model.vqgan import SlotVQGAN
 
 
 def share_out(variances: np.ndarray, slots: int, bits: float, most: int) -> list[list[int]]:
@@ -55,12 +55,11 @@ def start_from_components(model: SlotVQGAN, centres: Tensor, peaks: Tensor) -> l
     seen = peaks > 0
     total = torch.where(seen[..., None], centres, 0.0).sum((0, 1))
     model.mean.copy_(total / seen.sum((0, 1)).clamp_min(1)[:, None])
-    offset, presence = model.prepare(centres, peaks)
+    offset, _presence = model.prepare(centres, peaks)
     mask = seen.repeat_interleave(config.dims, -1)
     so_far = torch.zeros_like(offset)
     errors = []
     for coder in model.levels:
-        assert isinstance(coder, LevelCoder)
         level = coder.level
         left = (offset - so_far) * mask
         windows = left.reshape(-1, level.stride * left.shape[-1])
@@ -80,7 +79,11 @@ def start_from_components(model: SlotVQGAN, centres: Tensor, peaks: Tensor) -> l
         keep = torch.randperm(len(latents))[: 12 * config.codes]
         coder.quantizer.start(latents[keep])
         chosen = coder.quantizer.assign(latents)
-        vectors = coder.quantizer.lookup(chosen).reshape(*left.shape[:1], -1, level.slots, config.latent)
+        vectors = coder.quantizer.lookup(chosen).reshape(
+            *left.shape[:1], -1, level.slots, config.latent
+        )
         so_far = so_far + coder.decode(vectors, so_far)
-        errors.append(float((((offset - so_far) * mask).square().sum() / mask.sum()).sqrt()) * config.unit)
+        errors.append(
+            float((((offset - so_far) * mask).square().sum() / mask.sum()).sqrt()) * config.unit
+        )
     return errors

@@ -100,7 +100,9 @@ def read_folder(folder: Path, quiet: bool = False) -> list[Clip]:
     from motioncodec.io import read_clip
 
     paths = sorted(path for path in folder.iterdir() if path.suffix in (".npz", ".bvh", ".csv"))
-    clips = [read_clip(path) for path in tqdm(paths, desc=f"reading {folder}", disable=quiet or None)]
+    clips = [
+        read_clip(path) for path in tqdm(paths, desc=f"reading {folder}", disable=quiet or None)
+    ]
     clips = [clip for clip in clips if clip.dims == 3]
     if not clips:
         raise FormatError(f"{folder}: expected .npz, .bvh or .csv clips in 3D, found none")

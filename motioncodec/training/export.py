@@ -1,4 +1,4 @@
-"""A trained network to the weights file that ships: float16 tensors, priors, prices of bits, card."""
+"""A trained network to the weights file that ships: rounded tensors, priors, prices of bits, card."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tqdm import tqdm
 from motioncodec.bitstream.prior import LevelPrior
 from motioncodec.model.config import PRESETS
 from motioncodec.model.quantizer import Rate
-from motioncodec.model.vqgan import LevelCoder, SlotVQGAN
-from motioncodec.model.weights import save_weights
+from motioncodec.model.vqgan import SlotVQGAN
+from motioncodec.model.weights import pack_tensors, save_weights, unpack_tensors
 from motioncodec.training.augmentation import Augmentation, Windows
 from motioncodec.training.data import Motion
 
@@ -33,11 +33,16 @@ def rates_of(priors: list[LevelPrior], prices: Iterable[float]) -> list[Rate]:
     ]
 
 
-def half_precision(network: SlotVQGAN) -> SlotVQGAN:
-    """The same network with every value rounded to float16, as it will be read back."""
-    state = {name: value.half().float() for name, value in network.state_dict().items()}
+def as_shipped(network: SlotVQGAN) -> SlotVQGAN:
+    """The same network with every value rounded as it will be read back from its file."""
+    state = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
     rounded = SlotVQGAN(network.config)
-    rounded.load_state_dict(state)
+    rounded.load_state_dict(
+        {
+            name: torch.from_numpy(value)
+            for name, value in unpack_tensors(pack_tensors(state)).items()
+        }
+    )
     return rounded.eval()
 
 
@@ -57,13 +62,14 @@ def fit_priors(
     depth = len(network.config.levels)
     codebooks = []
     for coder in network.levels:
-        assert isinstance(coder, LevelCoder)
         codebooks.append(coder.quantizer.codebook.numpy())
     priors: list[LevelPrior] | None = None
     for round_ in range(2):
         windows = Windows(motion, network.config.dims, frames, _MILD, seed + round_)
         runs: list[list[NDArray[np.int64]]] = [[] for _ in range(depth)]
-        for _ in tqdm(range(batches), desc=f"tables, round {round_ + 1} of 2", disable=quiet or None):
+        for _ in tqdm(
+            range(batches), desc=f"tables, round {round_ + 1} of 2", disable=quiet or None
+        ):
             centres, peaks, _ = windows.batch(batch)
             for levels in range(1, depth + 1) if priors else [depth]:
                 prices = rate_weights[PRESETS[levels - 1]]
@@ -71,9 +77,7 @@ def fit_priors(
                 tokens = network.tokenize(centres, peaks, levels, rates)
                 for level, chosen in enumerate(tokens):
                     runs[level].extend(chosen.numpy())
-        priors = [
-            LevelPrior.fit(runs[level], codebooks[level], CLASSES) for level in range(depth)
-        ]
+        priors = [LevelPrior.fit(runs[level], codebooks[level], CLASSES) for level in range(depth)]
     assert priors is not None
     return priors
 
@@ -100,7 +104,7 @@ def export(
         batches: of 64 windows of 256 model frames that the priors are fitted to, a round.
         quiet: without a progress bar.
     """
-    rounded = half_precision(network.cpu())
+    rounded = as_shipped(network)
     priors = fit_priors(rounded, motion, rate_weights, batches=batches, quiet=quiet)
     arrays = [(prior.frequencies, prior.class_of) for prior in priors]
     save_weights(path, rounded, arrays, card, rate_weights)

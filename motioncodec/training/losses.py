@@ -29,7 +29,9 @@ def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     return (torch.relu(1 - real).mean() + torch.relu(1 + fake).mean()) / 2
 
 
-def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor, most: float) -> Tensor:
+def adaptive_weight(
+    reconstruction: Tensor, adversarial: Tensor, last: Tensor, most: float
+) -> Tensor:
     """Ratio of the two losses' gradient norms at the decoder's last layer (Esser et al. 2021)."""
     (a,) = torch.autograd.grad(reconstruction, last, retain_graph=True)
     (b,) = torch.autograd.grad(adversarial, last, retain_graph=True)

@@ -15,8 +15,7 @@ from torch import Tensor
 from motioncodec.errors import FormatError
 from motioncodec.model.config import Config
 from motioncodec.model.moments import splat
-from motioncodec.model.quantizer import SlotQuantizer
-from motioncodec.model.vqgan import LevelCoder, SlotVQGAN
+from motioncodec.model.vqgan import SlotVQGAN
 from motioncodec.training.augmentation import NO_AUGMENTATION, Augmentation, Windows
 from motioncodec.training.checkpoint import load_checkpoint, save_checkpoint
 from motioncodec.training.components import start_from_components
@@ -52,6 +51,8 @@ class TrainingConfig:
         evaluate_every: steps.
         seed: of data and weights.
         precision: ``float32`` or ``bfloat16`` (autocast; codebooks stay float32).
+        rate_weights: for each preset the price of a bit at each of its levels, in squared network
+            units, which encoders go by; given to the export, no part of the training.
     """
 
     name: str
@@ -74,6 +75,7 @@ class TrainingConfig:
     evaluate_every: int = 500
     seed: int = 0
     precision: str = "bfloat16"
+    rate_weights: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> TrainingConfig:
@@ -85,7 +87,9 @@ class TrainingConfig:
         try:
             return cls(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError) as error:
-            raise FormatError(f"{path}: expected a training configuration in JSON: {error}") from error
+            raise FormatError(
+                f"{path}: expected a training configuration in JSON: {error}"
+            ) from error
 
 
 class Trainer:
@@ -128,10 +132,12 @@ class Trainer:
             self.model.load_state_dict(start.state_dict())
             for coder in self.model.levels:
                 quantizer = coder.quantizer
-                assert isinstance(quantizer, SlotQuantizer)
                 quantizer.sums.copy_(quantizer.codebook * quantizer.usage[..., None])
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+            self.model.parameters(),
+            config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=config.weight_decay,
         )
         self.judge = torch.optim.Adam(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
         resumed = load_checkpoint(self)
@@ -207,7 +213,9 @@ class Trainer:
             losses[f"l{i}"] = round(float(position.detach()) * 1000, 2)
         if self.step >= c.adversarial_from * c.steps:
             level = self.step % depth
-            adversarial, judged = self._adversarial(out[level][0], truth, seen, reconstruction[level], level)
+            adversarial, judged = self._adversarial(
+                out[level][0], truth, seen, reconstruction[level], level
+            )
             total = total + adversarial * (3.0**level)
             losses["judge"] = round(judged, 3)
         self.optimizer.zero_grad(set_to_none=True)
@@ -242,7 +250,6 @@ class Trainer:
         with self._autocast():
             loss = -self.discriminator(fake).float().mean()
         coder = self.model.levels[level]
-        assert isinstance(coder, LevelCoder)
         weight = adaptive_weight(
             reconstruction, loss, coder.dec_out.weight, self.config.adversarial_most
         )
@@ -263,7 +270,6 @@ class Trainer:
             distance = (found - truth).norm(dim=-1)
             error.append(round(float((distance * (seen > 0)).sum() / (seen > 0).sum()) * 1000, 2))
             coder = self.average.levels[i]
-            assert isinstance(coder, LevelCoder)
             spread = coder.quantizer.perplexity()
             perplexity.append([round(float(spread.min())), round(float(spread.median()))])
         figures["val"] = error
@@ -291,7 +297,7 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
         for coder, sums in zip(self.model.levels, state["sums"]):
-            coder.quantizer.sums.copy_(sums)  # type: ignore[union-attr, operator]
+            coder.quantizer.sums.copy_(sums)
         self.average.load_state_dict(state["average"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,44 @@
+# Everything runs in a virtual environment of its own, made on first use.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+install: $(BIN)/.installed  ## set everything up
+
+demo: install  ## encode a real capture, decode it, print figures, draw a picture
+	$(BIN)/python examples/demo.py
+
+test: install  ## run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: install  ## ruff: style and likely mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: install  ## mypy, strict
+	$(BIN)/mypy
+
+bench: install  ## rate and error on held-out clips (needs DATA=folder with train, val, hdm05)
+	$(BIN)/python benchmarks/targets.py $(DATA) --markdown benchmarks/targets.md
+
+golden: install  ## print the golden bytes again; --force in tests/golden/make.py overwrites them
+	$(BIN)/python tests/golden/make.py
+
+train: install  ## train both models (hours; DATA=folder with train and val)
+	$(BIN)/motioncodec train motioncodec/training/configs/slots-3d.json --data $(DATA)
+	$(BIN)/motioncodec train motioncodec/training/configs/slots-2d.json --data $(DATA)
+
+train-smoke: install  ## the whole path of training in about two minutes, on a few steps
+	$(BIN)/motioncodec train motioncodec/training/configs/smoke.json --data $(DATA)
+
+.PHONY: help install demo test lint type bench golden train train-smoke
+.DEFAULT_GOAL := help

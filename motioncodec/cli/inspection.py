@@ -1,0 +1,278 @@
+"""``info``, ``test`` and ``compare``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from motioncodec.cli.conversion import check_model, open_stream
+from motioncodec.cli.options import (
+    CONTEXT,
+    device_option,
+    json_option,
+    model_option,
+    quiet_option,
+    reading_options,
+)
+from motioncodec.cli.outputs import STANDARD, opened
+from motioncodec.cli.reporting import Report, explain, printable, shown, write_json
+from motioncodec.errors import ContainerError, ModelError, MotionCodecError, UsageError
+
+if TYPE_CHECKING:
+    from motioncodec.clip import Clip
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@json_option
+@quiet_option
+def info(files: tuple[str, ...], as_json: bool, quiet: bool) -> int:
+    """Show what .mtok files hold, without decoding them."""
+    if list(files).count(STANDARD) > 1:
+        raise UsageError("-: expected standard input once, found it twice")
+    report = Report(quiet)
+    found = []
+    for name in files:
+        with report.about(shown(name)), opened(name) as file:
+            one = describe(file, shown(name))
+            found.append(one)
+            if not as_json:
+                click.echo(("\n" if len(found) > 1 else "") + _table(one))
+            if one["damage"] is not None:
+                report.fail(shown(name), one["damage"])
+    if as_json and (found or len(files) > 1):
+        write_json(found if len(files) > 1 else found[0])
+    return report.status
+
+
+def describe(file: BinaryIO, name: str) -> dict[str, Any]:
+    """What the header and the lengths of a file say.
+
+    Args:
+        file: one that seeks.
+        name: as shown.
+
+    Raises:
+        ContainerError: the header is damaged.
+    """
+    from motioncodec.bitstream.container import Reader
+    from motioncodec.bitstream.header import KNOWN_KEYS, Header
+    from motioncodec.model.config import PRESETS
+    from motioncodec.model.weights import shipped
+    from motioncodec.skeleton import Skeleton, find_skeleton
+
+    size = file.seek(0, 2)
+    file.seek(0)
+    reader = Reader(file, KNOWN_KEYS, chunks_of=lambda packed: Header.unpack(packed).chunks)
+    header = Header.unpack(reader.header)
+    skeleton = Skeleton(header.names) if header.skeleton == 0 else find_skeleton(header.skeleton)
+    damage = overhead = None
+    try:
+        overhead = size - sum(reader.sizes())
+    except ContainerError as error:
+        damage = explain(error)
+    if damage is None and not reader.chunk_count and size > reader.overhead:
+        damage = f"expected {reader.overhead} bytes, found {size}; cut off what follows"
+    names = {weights.id: weights.name for weights in shipped()}
+    inside = [header.model > 0 and canonical >= 0 for canonical in skeleton.covered]
+    duration = header.frames / header.frame_rate
+    return {
+        "file": name,
+        "format_version": reader.version,
+        "model": names.get(header.model_id) if header.model else None,
+        "model_id": header.model_id if header.model else None,
+        "fingerprint": f"{header.fingerprint:08x}" if header.model else None,
+        "preset": PRESETS[header.depth - 1] if header.model else None,
+        "frames": header.frames,
+        "frame_rate": header.frame_rate,
+        "duration": duration,
+        "people": header.people,
+        "people_ids": list(header.ids),
+        "skeleton": skeleton.name,
+        "dims": header.dims,
+        "joints": list(skeleton.joints),
+        "covered": [joint for joint, is_in in zip(skeleton.joints, inside) if is_in],
+        "uncovered": [joint for joint, is_in in zip(skeleton.joints, inside) if not is_in],
+        "units": header.units,
+        "up": header.up,
+        "confidence_bits": header.confidence,
+        "bytes": size,
+        "bit_rate": 8 * size / duration if duration else None,
+        "chunks": reader.chunk_count,
+        "overhead_bytes": overhead,
+        "metadata": header.metadata,
+        "damage": damage,
+    }
+
+
+def _table(one: dict[str, Any]) -> str:
+    """For people to read."""
+    model = "none: every joint is written as a curve"
+    if one["fingerprint"] is not None:
+        name = one["model"] or f"number {one['model_id']}, which is not installed"
+        model = f"{name} ({one['fingerprint']}), preset {one['preset']}"
+    people = str(one["people"])
+    if one["people_ids"]:
+        people += f" ({', '.join(one['people_ids'])})"
+    joints = f"{len(one['joints'])} ({one['skeleton']}), {len(one['covered'])} by the model"
+    if one["fingerprint"] is not None and one["uncovered"]:
+        joints += f"; outside it: {', '.join(one['uncovered'])}"
+    rate = "" if one["bit_rate"] is None else f", {one['bit_rate']:,.0f} bit/s"
+    overhead = "" if one["overhead_bytes"] is None else f", {one['overhead_bytes']} of overhead"
+    rows = [
+        ("format version", str(one["format_version"])),
+        ("model", model),
+        ("frames", f"{one['frames']} at {one['frame_rate']:g}/s: {one['duration']:.2f} s"),
+        ("people", people),
+        ("joints", joints),
+        ("coordinates", f"{one['dims']}D in {one['units']}, {one['up']} up"),
+        ("confidence", f"{one['confidence_bits']} bits" if one["confidence_bits"] else "none"),
+        ("size", f"{one['bytes']:,} bytes{rate}; {one['chunks']} chunks{overhead}"),
+    ]
+    rows += [(f"metadata {key}", str(value)) for key, value in one["metadata"].items()]
+    if one["damage"] is not None:
+        rows.append(("damage", one["damage"]))
+    lines = [printable(one["file"])]
+    return "\n".join(lines + [f"  {printable(k):<16}{printable(v)}" for k, v in rows])
+
+
+@click.command("test", context_settings=CONTEXT)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@model_option
+@quiet_option
+def test(files: tuple[str, ...], model: str | None, quiet: bool) -> int:
+    """Check .mtok files: every checksum, and that every chunk decodes.
+
+    Prints "FILE: ok", or a line for each damage; exits with 1 if there is any.
+    """
+    if list(files).count(STANDARD) > 1:
+        raise UsageError("-: expected standard input once, found it twice")
+    check_model(model, "auto")
+    report = Report(quiet)
+    damaged = False
+    with report.bar(len(files), "test", "file", scale=False) as done:
+        for name in files:
+            with report.about(shown(name)), opened(name) as file:
+                try:
+                    found = open_stream(file, "cpu", model).verify()
+                except ModelError:
+                    raise
+                except MotionCodecError as error:
+                    found = [explain(error)]
+                damaged = damaged or bool(found)
+                for line in found or ["ok"]:
+                    click.echo(f"{printable(shown(name))}: {printable(line)}")
+            done(1)
+    return report.status or int(damaged)
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("original", metavar="ORIGINAL")
+@click.argument("other", metavar="OTHER")
+@json_option
+@model_option
+@device_option
+@reading_options
+@quiet_option
+def compare(
+    original: str,
+    other: str,
+    as_json: bool,
+    model: str | None,
+    device: str,
+    input_format: str | None,
+    fps: float | None,
+    skeleton: str | None,
+    units: str | None,
+    up: str | None,
+    quiet: bool,
+) -> int:
+    """Compare a clip with what became of it: sizes and errors.
+
+    Either may be a .mtok file. Errors are in world or image coordinates, without alignment.
+    """
+    from motioncodec.metrics import compare as compare_clips
+
+    if original == other == STANDARD:
+        raise UsageError("-: expected standard input once, found it twice")
+    check_model(model, device)
+    reading = {
+        "input_format": input_format, "frame_rate": fps, "skeleton": skeleton, "units": units,
+        "up": up,
+    }  # fmt: skip
+    report = Report(quiet)
+    sides = []
+    for name in (original, other):
+        with report.about(shown(name)):
+            sides.append(_load(name, reading, model, device))
+    if len(sides) < 2:
+        return report.status
+    with report.about(shown(other)):
+        (clip, size), (decoded, small) = sides
+        errors = compare_clips(clip, decoded)
+        duration = clip.duration
+        found = {
+            "original": _side(original, size, duration),
+            "other": _side(other, small, duration),
+            "ratio": size / small if small else None,
+            "duration": duration,
+            **errors.to_dict(),
+        }
+        if as_json:
+            write_json(found)
+        else:
+            click.echo(_comparison(found))
+    return report.status
+
+
+def _load(name: str, reading: dict[str, Any], model: str | None, device: str) -> tuple[Clip, int]:
+    """A clip and its bytes; what it is, its first bytes tell."""
+    from motioncodec.bitstream.container import MAGIC
+    from motioncodec.io import read_clip
+
+    if name != STANDARD and os.path.isdir(name):
+        return read_clip(name, **reading), sum(
+            path.stat().st_size for path in Path(name).iterdir() if path.is_file()
+        )
+    with opened(name) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        magic = file.read(len(MAGIC)) == MAGIC
+        file.seek(0)
+        if magic:
+            return open_stream(file, device, model).clip(), size
+        return read_clip(file, name=shown(name), **reading), size
+
+
+def _side(name: str, size: int, duration: float) -> dict[str, Any]:
+    rate = 8 * size / duration if duration else None
+    return {"file": shown(name), "bytes": size, "bit_rate": rate}
+
+
+def _comparison(found: dict[str, Any]) -> str:
+    def number(key: str, unit: str, digits: int = 2) -> str:
+        value = found[key]
+        return "none to compare" if value is None else f"{value:,.{digits}f} {unit}"
+
+    def side(key: str) -> str:
+        one = found[key]
+        rate = "" if one["bit_rate"] is None else f", {one['bit_rate']:,.0f} bit/s"
+        return f"{printable(one['file'])}: {one['bytes']:,} bytes{rate}"
+
+    unit, pck = found["unit"], found["pck"]
+    rows = [
+        ("original", side("original")),
+        ("other", side("other")),
+        ("ratio", "none" if found["ratio"] is None else f"{found['ratio']:,.1f}"),
+        ("MPJPE", number("mpjpe", unit)),
+        ("99 % within", number("p99", unit)),
+        ("max", number("max", unit)),
+        ("PCK", "none" if pck is None else f"{pck:.2%} within {found['pck_threshold']}"),
+        ("acceleration", number("acceleration_error", found["acceleration_unit"])),
+        ("compared", f"{found['compared']:,} joint positions"),
+        ("missing in one", f"{found['missing_in_one']:,}"),
+    ]
+    return "\n".join(f"{key:<16}{value}" for key, value in rows)

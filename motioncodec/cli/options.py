@@ -1,0 +1,100 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from motioncodec.clip import UNITS, UP_AXES
+from motioncodec.io import READERS
+from motioncodec.skeleton import REGISTRY
+
+Command = Callable[..., Any]
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+force_option = click.option(
+    "-f", "--force", is_flag=True, help="Replace existing outputs; write binary to a terminal."
+)
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, help="No messages and no progress; failures are still told."
+)
+remove_option = click.option(
+    "--rm", "remove", is_flag=True, help="Remove each input after its output is written."
+)
+output_option = click.option(
+    "-o", "--output", metavar="OUT", help="Output file, or - for standard output; for one input."
+)
+output_dir_option = click.option(
+    "--output-dir", metavar="DIR", help="Folder for the outputs, made if there is none."
+)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the network runs; auto takes CUDA where there is one.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+model_option = click.option(
+    "--model",
+    metavar="MODEL",
+    help="Weights: a name from `motioncodec models` or a .safetensors file.  [default: the newest "
+    "that fit, and for .mtok files those that they name]",
+)
+
+
+def reading_options(command: Command) -> Command:
+    """What the caller knows about an input and its file does not say."""
+    for option in reversed(
+        (
+            click.option(
+                "--input-format",
+                type=click.Choice(READERS),
+                help="Format of the inputs.  [default: told by content and suffix]",
+            ),
+            click.option(
+                "--fps",
+                type=click.FloatRange(0, 100_000, min_open=True),
+                metavar="R",
+                help="Frames per second, in place of what the file says.",
+            ),
+            click.option(
+                "--skeleton",
+                type=click.Choice([skeleton.name for skeleton in REGISTRY]),
+                help="Skeleton that names the joints in file order.",
+            ),
+            click.option(
+                "--units", type=click.Choice(UNITS), help="Unit of the coordinates as they are."
+            ),
+            click.option(
+                "--up", type=click.Choice(UP_AXES), help="Axis that points up as they are."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def parse_frames(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, int | None] | None:
+    """``A:B`` as in Python: first frame, and the frame after the last, None for the clip's end."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"([0-9]{0,15}):([0-9]{0,15})", value)
+    if not match:
+        raise click.BadParameter(f"expected A:B with whole numbers from 0, found {value!r}")
+    start, stop = match.groups()
+    return int(start or 0), int(stop) if stop else None
+
+
+frames_option = click.option(
+    "--frames",
+    callback=parse_frames,
+    metavar="A:B",
+    help="Frames A to B - 1 of the clip, counted from 0; either may be left out.",
+)

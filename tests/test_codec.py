@@ -1,0 +1,307 @@
+"""Clips to streams and back: real captures, awkward clips, seams, parts, damage."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from motioncodec.bitstream.header import WINDOW
+from motioncodec.clip import Clip
+from motioncodec.codec import Decoder, Settings, decode_clip, encode_clip
+from motioncodec.errors import ModelError, MotionCodecError, UsageError
+from motioncodec.heatmap.rendering import extract_keypoints
+from motioncodec.io import read_clip
+from motioncodec.skeleton import Skeleton, find_skeleton
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def encoded(clip: Clip, **how: object) -> bytes:
+    out = io.BytesIO()
+    size = encode_clip(clip, out, Settings(**how))  # type: ignore[arg-type]
+    assert size == len(out.getvalue())
+    return out.getvalue()
+
+
+def errors(a: Clip, b: Clip) -> np.ndarray:
+    return np.linalg.norm(a.keypoints - b.keypoints, axis=-1)
+
+
+def covered(clip: Clip) -> list[bool]:
+    return [c >= 0 for c in clip.skeleton.covered]
+
+
+def check_contract(clip: Clip, decoded: Clip) -> None:
+    """All that must come back exactly."""
+    assert decoded.keypoints.shape == clip.keypoints.shape
+    assert (decoded.missing == clip.missing).all()
+    for name in ("frame_rate", "skeleton", "units", "up", "people", "metadata"):
+        assert getattr(decoded, name) == getattr(clip, name), name
+
+
+@pytest.mark.parametrize(("preset", "limit"), [("f32", 0.3), ("f16", 0.12), ("f8", 0.04)])
+def test_a_capture_comes_back(capture: Clip, preset: str, limit: float) -> None:
+    data = encoded(capture, preset=preset)
+    decoded = decode_clip(data)
+    check_contract(capture, decoded)
+    assert np.nanmean(errors(capture, decoded)) < limit
+    assert len(data) < capture.keypoints.nbytes / 12
+
+
+def test_presets_nest_in_order_of_error_and_size(capture: Clip) -> None:
+    sizes, found = [], []
+    for preset in ("f32", "f16", "f8"):
+        data = encoded(capture, preset=preset)
+        sizes.append(len(data))
+        found.append(float(np.nanmean(errors(capture, decode_clip(data)))))
+    assert sizes == sorted(sizes)
+    assert found == sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "bvh").glob("*.bvh")), ids=lambda p: p.stem)
+def test_real_bvh_files(path: Path) -> None:
+    """Joints outside the models come back within 5 mm (here in the file's own centimetres)."""
+    clip = read_clip(path)
+    decoded = decode_clip(encoded(clip))
+    check_contract(clip, decoded)
+    outside = ~np.array(covered(clip))
+    assert np.nanmean(errors(clip, decoded)[:, :, outside]) < 0.5
+
+
+def test_detections_of_several_people(detections: Clip) -> None:
+    """2D, confidence at 4 bits, missing joints; uncovered keypoints within a pixel."""
+    decoded = decode_clip(encoded(detections))
+    check_contract(detections, decoded)
+    outside = ~np.array(covered(detections))
+    assert np.nanmean(errors(detections, decoded)[:, :, outside]) < 1.0
+    assert np.nanmedian(errors(detections, decoded)) < 12
+    assert decoded.confidence is not None
+    assert detections.confidence is not None
+    assert np.abs(decoded.confidence - detections.confidence).max() <= 0.5 / 15 + 1e-6
+    fine = decode_clip(encoded(detections, confidence_bits=8))
+    assert fine.confidence is not None
+    assert np.abs(fine.confidence - detections.confidence).max() <= 0.5 / 255 + 1e-6
+    assert decode_clip(encoded(detections, confidence_bits=0)).confidence is None
+
+
+def test_a_short_clip_of_a_known_skeleton_has_little_overhead(stick: Clip) -> None:
+    data = encoded(stick)
+    decoder = Decoder(io.BytesIO(data))
+    assert len(data) - sum(decoder.reader.sizes()) < 64
+
+
+def test_parts_equal_the_whole(capture: Clip) -> None:
+    """Any range decodes to what the whole has there, whatever the chunk it falls in."""
+    long = replace(capture, keypoints=np.concatenate([capture.keypoints] * 16))
+    data = encoded(long)
+    whole = decode_clip(data)
+    decoder = Decoder(io.BytesIO(data))
+    assert decoder.header.chunks >= 3
+    edge = decoder.header.frame_span(1)[0]
+    for a, b in [(0, 1), (edge - 3, edge + 3), (edge, edge), (long.frames - 1, long.frames)]:
+        part = decode_clip(data, frames=range(a, b))
+        assert part.frames == b - a
+        np.testing.assert_allclose(part.keypoints, whole.keypoints[a:b], atol=1e-5)
+    with pytest.raises(UsageError, match="expected a range within 0:"):
+        decode_clip(data, frames=range(0, long.frames + 1))
+
+
+def test_no_seam_between_chunks(capture: Clip) -> None:
+    """The step across a chunk's edge is no larger than steps elsewhere: a still clip stays still."""
+    still = replace(
+        capture, keypoints=np.repeat(capture.keypoints[100:101], 6000, axis=0), frame_rate=30.0
+    )
+    data = encoded(still)
+    decoder = Decoder(io.BytesIO(data))
+    assert decoder.header.chunks == 6
+    steps = np.linalg.norm(np.diff(decode_clip(data).keypoints, axis=0), axis=-1)
+    steps = np.nanmax(steps, axis=(1, 2))
+    edges = [decoder.header.frame_span(c)[0] - 1 for c in range(1, 6)]
+    assert steps[edges].max() <= np.sort(steps)[-20:].mean() + 1e-4
+
+
+def test_chunks_see_their_neighbours(capture: Clip) -> None:
+    """Detokenizing with the margin equals detokenizing everything at once."""
+    long = replace(capture, keypoints=np.concatenate([capture.keypoints] * 8), frame_rate=30.0)
+    decoder = Decoder(io.BytesIO(encoded(long, preset="f8")), "cpu")
+    stream = decoder.stream
+    people = decoder._load(range(decoder.header.chunks), 0)
+    mine = {c: found[0] for c, found in people.items()}
+    end = decoder.header.span(decoder.header.chunks - 1)[1]
+    whole = stream.decode_body(mine, 0, 0, end)
+    part = stream.decode_body(mine, 0, 992, 1056)
+    np.testing.assert_allclose(part, whole[992:1056], atol=2e-5)
+
+
+def test_threads_and_precision_do_not_change_tokens(capture: Clip) -> None:
+    data = encoded(capture, preset="f8")
+    tokens = Decoder(io.BytesIO(data)).tokens()
+    torch.set_num_threads(2)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        again = Decoder(io.BytesIO(data)).tokens()
+        moved = decode_clip(data)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.set_num_threads(1)
+    for a, b in zip(tokens, again):
+        assert (a == b).all()
+    assert [t.shape[2] for t in tokens] == [4, 14, 56]
+    assert np.nanmax(np.abs(moved.keypoints - decode_clip(data).keypoints)) < 1e-2
+
+
+def test_heatmaps_hold_the_decoded_keypoints(capture: Clip) -> None:
+    data = encoded(capture)
+    frames = range(40, 60)
+    decoded = decode_clip(data, frames=frames)
+    (part,) = Decoder(io.BytesIO(data)).heatmaps(frames)
+    assert part.volume.shape == (60, 20, 64, 64)
+    assert part.placement is not None
+    points, height = extract_keypoints(part.volume, 3)
+    world = part.placement.invert(points)
+    np.testing.assert_allclose(world, decoded.keypoints[:, 0], atol=2e-3)
+    assert (height[np.isfinite(world[..., 0])] > 0.9).all()
+    (dense,) = Decoder(io.BytesIO(data)).heatmaps(range(3), size=32, sigma=1.0, dense=True)
+    assert dense.volume.shape == (20, 3, 32, 32, 32)
+
+
+def joined(names: str, points: np.ndarray, **more: object) -> Clip:
+    return Clip(points, 30.0, Skeleton.from_names(names.split()), **more)  # type: ignore[arg-type]
+
+
+AWKWARD = {
+    "no frames": joined("a b", np.zeros((0, 2, 3))),
+    "nobody": Clip(np.zeros((5, 0, 2, 3)), 30.0, Skeleton(("a", "b"))),
+    "one frame": joined("a b", np.ones((1, 2, 3))),
+    "all missing": joined("a b", np.full((9, 2, 2), np.nan), units="px", up="-y"),
+    "markers far away": joined("m1 m2 m3", np.random.default_rng(0).normal(1e6, 5, (40, 3, 3))),
+    "a mouse in pixels": joined(
+        "snout tail", np.cumsum(np.random.default_rng(1).normal(0, 3, (90, 2, 2)), 0), units="px"
+    ),
+    "points at rest": joined("a b", np.zeros((100, 2, 3))),
+}
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+@pytest.mark.parametrize("preset", ["f32", "f8"])
+def test_every_clip_encodes(name: str, preset: str) -> None:
+    clip = AWKWARD[name]
+    decoded = decode_clip(encoded(clip, preset=preset))
+    check_contract(clip, decoded)
+    limit = 0.005 if clip.dims == 3 else 1.0
+    apart = errors(clip, decoded)
+    if np.isfinite(apart).any():
+        # float32 itself is no finer than 0.06 at a million.
+        assert np.nanmean(apart) < max(limit, 2e-7 * np.nanmax(np.abs(clip.keypoints)))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    skeleton=st.sampled_from(["coco-17", "panoptic-19", "kinect-25", "canonical-20"]),
+    dims=st.sampled_from([2, 3]),
+    people=st.integers(1, 3),
+    frames=st.integers(1, 150),
+    rate=st.sampled_from([12.5, 29.97, 30.0, 120.0]),
+    missing=st.sampled_from([0.0, 0.1, 0.9]),
+    up=st.sampled_from(["x", "y", "z", "-y"]),
+)
+def test_random_clips_keep_the_contract(
+    seed: int,
+    skeleton: str,
+    dims: int,
+    people: int,
+    frames: int,
+    rate: float,
+    missing: float,
+    up: str,
+) -> None:
+    """Jittery, teleporting, NaN-ridden: never lost, never refused, finite where it was finite."""
+    rng = np.random.default_rng(seed)
+    joints = find_skeleton(skeleton)
+    points = rng.normal(0, 1, (1, people, len(joints), dims)) + np.cumsum(
+        rng.normal(0, 0.02, (frames, people, 1, dims)), 0
+    )
+    points[rng.random(points.shape[:3]) < missing] = np.nan
+    clip = Clip(points, rate, joints, rng.random(points.shape[:3]), up=up)
+    decoded = decode_clip(encoded(clip))
+    check_contract(clip, decoded)
+    assert np.isfinite(decoded.keypoints[~clip.missing]).all()
+
+
+def test_the_same_input_gives_the_same_bytes(walk: Clip) -> None:
+    assert encoded(walk) == encoded(walk)
+
+
+def test_world_position_and_units_survive(stick: Clip) -> None:
+    """The same person in millimetres, z up, 40 m away: the same file size, the same error."""
+    metres = encoded(stick)
+    moved = stick.keypoints[..., [0, 2, 1]] * [1, -1, 1] * 1000 + [40_000, -7000, 0]
+    far = replace(stick, keypoints=moved, units="mm", up="z")
+    data = encoded(far)
+    assert abs(len(data) - len(metres)) < 24
+    assert np.nanmean(errors(far, decode_clip(data))) < 60
+
+
+def test_settings_that_contradict_the_clip(stick: Clip) -> None:
+    with pytest.raises(UsageError, match="preset: expected one of f32, f16, f8, found 'f4'"):
+        encoded(stick, preset="f4")
+    with pytest.raises(UsageError, match="expected a model for 3D keypoints"):
+        encoded(stick, model="slots-2d-1")
+    with pytest.raises(ModelError, match="expected one of slots-3d-1"):
+        encoded(stick, model="nothing")
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="expected a CUDA device"):
+            encoded(stick, device="cuda")
+
+
+def test_other_weights_than_the_file_names_are_refused(stick: Clip) -> None:
+    data = encoded(stick)
+    decoder = Decoder(io.BytesIO(data))
+    decoder.header = replace(decoder.header, fingerprint=decoder.header.fingerprint ^ 1)
+    with pytest.raises(ModelError, match="expected weights with fingerprint"):
+        decoder.clip()
+
+
+def test_every_truncation_and_every_flipped_bit_is_noticed(stick: Clip) -> None:
+    """On a whole small file: only our errors, and `verify` or opening always says so."""
+    data = encoded(stick.window(0, 12), preset="f32")
+    assert len(data) < 120
+
+    def noticed(damaged: bytes) -> bool:
+        try:
+            return bool(Decoder(io.BytesIO(damaged)).verify())
+        except MotionCodecError:
+            return True
+
+    assert not noticed(data)
+    for end in range(len(data)):
+        assert noticed(data[:end]), end
+        with pytest.raises(MotionCodecError):
+            decode_clip(data[:end])
+    for at in range(len(data)):
+        for bit in range(8):
+            damaged = data[:at] + bytes([data[at] ^ (1 << bit)]) + data[at + 1 :]
+            assert noticed(damaged), (at, bit)
+            with pytest.raises(MotionCodecError):
+                decode_clip(damaged)
+    assert noticed(data + b"\0")
+
+
+def test_windows_fit_the_weights() -> None:
+    from motioncodec.model.weights import shipped
+
+    for weights in shipped():
+        assert weights.config.window == WINDOW

@@ -1,0 +1,406 @@
+"""Chunks to bytes and back, checked against the decoder that FORMAT.md describes; hostile files."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+import reference_decoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from motioncodec.bitstream.container import write_container
+from motioncodec.bitstream.entropy import TOTAL, Decoder, Encoder, code_natural, code_signed
+from motioncodec.bitstream.header import Header
+from motioncodec.bitstream.payload import Layout, PersonChunk, decode_chunk, encode_chunk
+from motioncodec.bitstream.prior import LevelPrior
+from motioncodec.bitstream.trajectory import MAX_KNOT, Curve, curve_tables
+from motioncodec.clip import Clip
+from motioncodec.codec import Decoder as FileDecoder
+from motioncodec.codec import decode_clip, encode_clip
+from motioncodec.errors import ContainerError, MotionCodecError
+from motioncodec.skeleton import Skeleton
+
+
+def synthetic_prior(seed: int, slots: int, classes: int, codes: int) -> LevelPrior:
+    rng = np.random.default_rng(seed)
+    cuts = np.sort(rng.integers(0, TOTAL - codes, (slots, classes, codes - 1)), axis=-1)
+    shares = np.diff(cuts, axis=-1, prepend=0, append=TOTAL - codes) + 1
+    class_of = rng.integers(0, classes, (slots, codes))
+    return LevelPrior(shares.astype(np.uint16), class_of.astype(np.uint8))
+
+
+def random_curve(rng: np.random.Generator, blocks: int, channels: int, size: float) -> Curve:
+    knots = np.rint(rng.laplace(0, size, (blocks + 1, channels))).astype(np.int64)
+    sines = np.rint(rng.laplace(0, size, (blocks, channels, 31))).astype(np.int64)
+    sines[np.arange(31) >= rng.integers(0, 32, (blocks, channels, 1))] = 0
+    return Curve(knots, sines)
+
+
+def random_mask(rng: np.random.Generator, frames: int, joints: int, kind: str) -> Any:
+    if kind == "none":
+        return np.zeros((frames, joints), bool)
+    if kind == "all":
+        return np.ones((frames, joints), bool)
+    if kind == "noise":
+        return rng.random((frames, joints)) < 0.5
+    if kind == "joints":
+        return np.repeat(rng.random((1, joints)) < 0.5, frames, axis=0)
+    runs = np.cumsum(rng.random((frames, joints)) < 0.1, axis=0) % 2 > 0
+    return runs if kind == "runs" else np.repeat(runs[:, :1], joints, axis=1)
+
+
+MASKS = ("none", "all", "noise", "joints", "runs", "alike")
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> tuple[Layout, list[PersonChunk]]:
+    """A layout and people in it: with and without model, extra joints, confidence."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    dims, windows = draw(st.sampled_from([2, 3])), draw(st.integers(1, 3))
+    joints = draw(st.integers(1, 6))
+    depth = draw(st.integers(0, 3))
+    layout = Layout(
+        frames=draw(st.sampled_from([0, 1, 2, 31, 100])),
+        joints=joints,
+        dims=dims,
+        windows=windows,
+        extra=draw(st.integers(0, joints)),
+        confidence_bits=draw(st.sampled_from([0, 1, 4, 8])),
+        priors=[
+            synthetic_prior(level, slots, classes, codes)
+            for level, (slots, classes, codes) in enumerate([(2, 3, 5), (3, 1, 2), (1, 4, 16)])
+        ][:depth],
+        strides=[32, 16, 8][:depth],
+    )
+    size = draw(st.sampled_from([0.0, 0.5, 20.0, 1e9]))
+    people = []
+    for _ in range(draw(st.integers(0, 3))):
+        missing = random_mask(rng, layout.frames, joints, draw(st.sampled_from(MASKS)))
+        one = PersonChunk.empty(layout)
+        one.missing = missing
+        if not missing.all():
+            if depth:
+                one.origin = random_curve(rng, windows, dims, size)
+                one.turn = np.rint(rng.laplace(0, size, (layout.knots, 1))).astype(np.int64)
+                one.tokens = [
+                    rng.integers(0, prior.frequencies.shape[-1], given.shape)
+                    for prior, given in zip(layout.priors, one.tokens)
+                ]
+            if layout.extra:
+                one.extra = random_curve(rng, windows, layout.extra * dims, size)
+            if layout.confidence_bits:
+                top = (1 << layout.confidence_bits) - 1
+                levels = rng.integers(0, top + 1, missing.shape)
+                if draw(st.booleans()):
+                    levels[:] = draw(st.integers(0, top))
+                one.confidence = np.where(missing, 0, levels)
+        people.append(one)
+    return layout, people
+
+
+def as_lists(person: PersonChunk) -> dict[str, Any]:
+    """What the reference decoder gives for a person."""
+    out: dict[str, Any] = {"missing": person.missing.T.tolist()}
+    if person.missing.all():
+        return out
+
+    def curve(one: Curve) -> dict[str, Any]:
+        return {"knots": one.knots.T.tolist(), "sines": one.sines.transpose(1, 0, 2).tolist()}
+
+    if person.origin is not None and person.turn is not None:
+        out["origin"], out["turn"] = curve(person.origin), person.turn[:, 0].tolist()
+        out["tokens"] = [level.T.tolist() for level in person.tokens]
+    if person.extra is not None:
+        out["extra"] = curve(person.extra)
+    if person.confidence is not None:
+        out["confidence"] = person.confidence.T.tolist()
+    return out
+
+
+def reference(data: bytes, people: int, layout: Layout) -> list[dict[str, Any]]:
+    return reference_decoder.chunk(
+        data, people=people, frames=layout.frames, joints=layout.joints, dims=layout.dims,
+        windows=layout.windows, extra=layout.extra, confidence_bits=layout.confidence_bits,
+        priors=[(p.frequencies.tolist(), p.class_of.tolist()) for p in layout.priors],
+        strides=layout.strides,
+    )  # fmt: skip
+
+
+@given(chunks())
+@settings(max_examples=120, deadline=None)
+def test_chunks_decode_as_the_document_says(case: tuple[Layout, list[PersonChunk]]) -> None:
+    layout, people = case
+    data = encode_chunk(people, layout)
+    decoded = decode_chunk(data, len(people), layout)
+    expected = [as_lists(person) for person in people]
+    assert [as_lists(person) for person in decoded] == expected
+    assert reference(data, len(people), layout) == expected
+    for person in decoded:
+        empty = PersonChunk.empty(layout)
+        assert person.missing.shape == empty.missing.shape
+        assert [t.shape for t in person.tokens] == [t.shape for t in empty.tokens]
+        assert (person.origin is None) == (empty.origin is None)
+        assert (person.extra is None) == (empty.extra is None)
+        assert (person.confidence is None) == (empty.confidence is None)
+    # Equal numbers are equal bytes.
+    assert encode_chunk(decoded, layout) == data
+
+
+GARBAGE = Layout(
+    40, 3, 3, 2, 2, 4, [synthetic_prior(1, 2, 3, 7), synthetic_prior(2, 3, 2, 4)], [32, 16]
+)
+
+
+@given(st.binary(max_size=400), st.sampled_from([GARBAGE, replace(GARBAGE, priors=(), frames=0)]))
+@settings(max_examples=150, deadline=None)
+def test_garbage_is_decoded_or_refused_as_the_document_says(data: bytes, layout: Layout) -> None:
+    started = time.perf_counter()
+    try:
+        expected = reference(data, 2, layout)
+    except reference_decoder.Refused:
+        with pytest.raises(ContainerError):
+            decode_chunk(data, 2, layout)
+        return
+    assert [as_lists(person) for person in decode_chunk(data, 2, layout)] == expected
+    assert time.perf_counter() - started < 10  # however it reads, no more than the layout holds
+
+
+@given(chunks(), st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_damaged_payloads_are_decoded_or_refused(
+    case: tuple[Layout, list[PersonChunk]], at: int
+) -> None:
+    layout, people = case
+    data = bytearray(encode_chunk(people, layout))
+    if not data:
+        return
+    data[at % len(data)] ^= 1 << at % 8
+    try:
+        decode_chunk(bytes(data), len(people), layout)
+    except ContainerError as error:
+        assert "expected" in str(error)
+
+
+def test_a_person_who_is_not_there_costs_two_bits_and_what_the_joints_need() -> None:
+    layout = replace(GARBAGE, joints=1)
+    nobody = PersonChunk.empty(layout)
+    nobody.missing[:] = True
+    assert len(encode_chunk([nobody] * 16, layout)) <= 32 // 8 + 1
+
+
+def test_runs_beyond_the_frames_are_refused() -> None:
+    encoder = Encoder()
+    encoder.bits(1, 1)
+    encoder.bits(0, 1)
+    encoder.bits(0, 1)
+    code_natural(encoder, 41)
+    data = encoder.finish()
+    with pytest.raises(ContainerError, match="expected runs within 40 frames, found 41"):
+        decode_chunk(data, 1, GARBAGE)
+    with pytest.raises(reference_decoder.Refused):
+        reference(data, 1, GARBAGE)
+
+
+def test_confidence_out_of_its_levels_is_refused() -> None:
+    layout = Layout(4, 1, 3, 1, 0, 4)
+    for steps in ([1], [-16], [-15, 0, 16]):
+        encoder = Encoder()
+        encoder.bits(0, 1)
+        encoder.bits(0, 1)
+        tables, bucket = curve_tables("confidence").knots, 5
+        for step in steps:
+            size = abs(step)
+            encoder.code(min(size, 15), tables[bucket])
+            if size >= 15:
+                code_natural(encoder, size - 15)
+            if size:
+                encoder.bits(step < 0, 1)
+            bucket = 0 if size == 0 else 3
+        data = encoder.finish()
+        with pytest.raises(ContainerError, match="confidence: expected levels from 0 to 15"):
+            decode_chunk(data, 1, layout)
+        with pytest.raises(reference_decoder.Refused):
+            reference(data, 1, layout)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(0, 3))
+@settings(max_examples=15, deadline=None)
+def test_fitted_priors_are_tables(seed: int, classes: int, runs: int) -> None:
+    rng = np.random.default_rng(seed)
+    slots, codes = 2, 6
+    tokens = [rng.integers(0, codes, (int(rng.integers(1, 9)), slots)) for _ in range(runs)]
+    codebook = rng.normal(size=(slots, codes, 3)).astype(np.float32)
+    prior = LevelPrior.fit(tokens, codebook, classes)
+    assert prior.slots == slots
+    assert prior.frequencies.shape == (slots, classes, codes)
+    assert prior.frequencies.dtype == np.uint16
+    assert prior.frequencies.min() >= 1
+    assert (prior.frequencies.sum(axis=-1, dtype=np.int64) == TOTAL).all()
+    assert prior.class_of.shape == (slots, codes)
+    assert prior.class_of.max() < classes
+    assert np.allclose(2.0**-prior.lengths.astype(np.float64) * TOTAL, prior.frequencies, rtol=1e-4)
+    again = LevelPrior.fit(tokens, codebook, classes)
+    assert np.array_equal(again.frequencies, prior.frequencies)
+    for run in tokens:
+        encoder = Encoder()
+        prior.code(encoder, run)
+        assert np.array_equal(prior.code(Decoder(encoder.finish()), np.zeros_like(run)), run)
+
+
+def test_fitted_priors_have_seen_what_they_were_fitted_to() -> None:
+    run = np.array([[0], [1]] * 50)
+    codebook = np.arange(4, dtype=np.float32).reshape(1, 4, 1)
+    prior = LevelPrior.fit([run], codebook, classes=4)
+    after_zero, after_one = (prior.frequencies[0, prior.class_of[0, t]] for t in (0, 1))
+    assert after_zero.argmax() == 1
+    assert after_one.argmax() == 0
+
+
+# -- whole files with right CRCs and hostile contents ----------------------------------------------
+
+
+def built(packed: dict[int, Any], payloads: list[bytes]) -> bytes:
+    target = io.BytesIO()
+    write_container(packed, payloads, target, indexed=True)
+    return target.getvalue()
+
+
+def folded(value: Any) -> bytes:
+    data: bytes = msgpack.packb(value)
+    return b"\0" + data
+
+
+def names(*joints: str) -> bytes:
+    return b"\0" + "\n".join(joints).encode()
+
+
+def payload(*write: Callable[[Encoder], object]) -> bytes:
+    encoder = Encoder()
+    for one in write:
+        one(encoder)
+    return encoder.finish()
+
+
+def knots_of(value: int) -> bytes:
+    """One joint x of one frame at a first knot of ``value``; all else 0."""
+    return payload(lambda e: e.bits(0, 1), lambda e: code_signed(e, value))
+
+
+def growing(encoder: Encoder) -> None:
+    """Nobody missing; knots whose second differences are as large as can be written."""
+    encoder.bits(0, 1)
+    code_signed(encoder, MAX_KNOT)
+    table = curve_tables("keypoint").knots
+    for bucket in (5, 4, 4, 4):
+        encoder.code(15, table[bucket])
+        encoder.bits(40, 6)
+        encoder.bits((1 << 40) - 1, 40)
+        encoder.bits(0, 1)
+
+
+TWO = {2: 0, 3: names("a", "b"), 13: folded([0, 1])}
+
+
+@dataclass(frozen=True)
+class Hostile:
+    name: str
+    packed: dict[int, Any]
+    payloads: tuple[bytes, ...] = (b"",)
+    good: bool = False  # it decodes
+
+
+HOSTILE = [
+    Hostile("plain", {0: 1, **TWO}, good=True),
+    Hostile("no frames", {0: 0, **TWO}, (), good=True),
+    Hostile("no people", {0: 5, 9: 0, **TWO}, good=True),
+    Hostile("no people, garbage in the chunk", {0: 5, 9: 0, **TWO}, (b"\xff" * 99,), good=True),
+    Hostile("no people, 2^40 frames", {0: 1 << 40, 9: 0, **TWO}),
+    Hostile("2^40 frames and one chunk", {0: 1 << 40, **TWO}),
+    Hostile("2^40 frames at 100,000 a second", {0: 1 << 40, 1: 100_000, 16: 32, **TWO}),
+    Hostile("two frames in a million years", {0: 2, 1: 1e-6, **TWO}),
+    Hostile("one frame at the lowest rate", {0: 1, 1: 1e-6, **TWO}, good=True),
+    Hostile("three frames at the lowest rate", {0: 3, 1: 1e-6, 16: 1 << 20, **TWO}, (b"",) * 58),
+    Hostile("rate below the lowest", {0: 1, 1: 1e-310, **TWO}),
+    Hostile("rate infinite", {0: 1, 1: float("inf"), **TWO}),
+    Hostile("longest chunk", {0: 1, 16: 1 << 20, **TWO}, good=True),
+    Hostile("a million people", {0: 1, 9: 1 << 20, **TWO}),
+    Hostile("no names", {0: 1, 2: 0, 13: folded([])}),
+    Hostile("one empty name", {0: 1, 2: 0, 3: b"\0", 13: folded([0])}, good=True),
+    Hostile("a name twice", {0: 1, 2: 0, 3: names("a", "a"), 13: folded([0, 1])}),
+    Hostile("unknown skeleton", {0: 1, 2: 4711}),
+    Hostile("skeleton without references", {0: 1, 2: 1}),
+    Hostile("references too few", {0: 1, 2: 0, 3: names("a", "b"), 13: folded([0])}),
+    Hostile("references too many", {0: 1, 2: 0, 3: names("a"), 13: folded([0, 0])}),
+    Hostile("references to no joint", {0: 1, 2: 0, 3: names("a", "b"), 13: folded([0, 2])}),
+    Hostile("references to 2^63", {0: 1, 2: 0, 3: names("a"), 13: folded([1 << 63])}),
+    Hostile("a circle", {0: 1, 2: 0, 3: names("a", "b"), 13: folded([1, 0])}),
+    Hostile(
+        "a circle of three and a tail",
+        {0: 1, 2: 0, 3: names("a", "b", "c", "d"), 13: folded([1, 2, 0, 0])},
+    ),
+    Hostile("metadata with a list as key", {0: 1, 17: b"\0\x81\x91\x00\x00", **TWO}),
+    Hostile("unknown model", {0: 1, 2: 1, 7: 4 * 999_999 + 1, 11: 0}),
+    Hostile("model 0", {0: 1, 2: 1, 7: 1, 11: 0}),
+    Hostile("model of other weights", {0: 1, 2: 1, 7: 5, 8: 12345, 11: 0}),
+    Hostile("2D with the 3D model", {0: 1, 2: 1, 6: 2, 7: 5, 8: 12345}),
+    Hostile("knots of 2^39", {0: 1, **TWO}, (knots_of(1 << 39),), good=True),
+    Hostile("the largest knot and step", {0: 1, 14: 400, **TWO}, (knots_of(MAX_KNOT),), good=True),
+    Hostile("the largest negative one", {0: 1, 14: 400, **TWO}, (knots_of(-MAX_KNOT),), good=True),
+    Hostile("knots that grow", {0: 100, 14: 400, **TWO}, (payload(growing),)),
+    Hostile("a run beyond the frames", {0: 1, **TWO}, (b"\xff" * 30,)),
+    Hostile("too few chunks", {0: 5000, **TWO}),
+    Hostile("too many chunks", {0: 5, **TWO}, (b"", b"")),
+    Hostile("units unknown", {0: 1, 4: 9, **TWO}),
+    Hostile("no header at all", {}),
+]
+
+
+@pytest.mark.parametrize("case", HOSTILE, ids=[case.name for case in HOSTILE])
+@pytest.mark.filterwarnings("error")
+def test_hostile_files_give_a_clip_or_our_error(case: Hostile) -> None:
+    data = built(case.packed, list(case.payloads))
+    try:
+        clip = FileDecoder(io.BytesIO(data), "cpu").clip()
+    except MotionCodecError as error:
+        assert not case.good, error
+        assert str(error)
+    else:
+        assert case.good
+        assert clip.frames == case.packed[0]
+    try:
+        found = FileDecoder(io.BytesIO(data), "cpu").verify()
+    except MotionCodecError:
+        assert not case.good
+    else:
+        if case.good:
+            assert found == []
+
+
+@given(
+    st.dictionaries(
+        st.integers(0, 17),
+        st.integers(-2, 70) | st.sampled_from([1e-6, 0.5, 1e5, 2**40, b"\0a\nb", folded([0, 1])]),
+    ),
+    st.binary(max_size=60),
+)
+@settings(max_examples=150, deadline=None)
+def test_random_headers_give_a_clip_or_our_error(packed: dict[int, Any], data: bytes) -> None:
+    packed = {0: 20, 2: 0, 3: b"\0a\nb", 13: folded([0, 0]), **packed}
+    if isinstance(packed.get(7), int) and packed[7] > 0:
+        packed[8] = 1  # never the shipped weights: no network here
+    file = built(packed, [data])
+    try:
+        FileDecoder(io.BytesIO(file), "cpu").clip()
+    except MotionCodecError as error:
+        assert str(error)
+    try:
+        FileDecoder(io.BytesIO(file), "cpu").verify()
+    except MotionCodecError as error:
+        assert str(error)
