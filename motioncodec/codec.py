@@ -121,6 +121,11 @@ class Stream:
         header.check_size(len(self.skeleton))
         self.weights = weights
         if header.model and weights is None:
+            if header.model_id == 0:
+                raise ModelError(
+                    f"made with weights of one's own (fingerprint {header.fingerprint:08x}): "
+                    "expected their .safetensors file; name it with --model"
+                )
             self.weights = find_weights(header.model_id)
         self.covered = covered_joints(self.skeleton)[0] if header.model else []
         covered = set(self.covered)
@@ -441,22 +446,24 @@ class Decoder:
         source: a binary stream at the file's first byte; one that seeks decodes parts of a clip
             without reading the rest.
         device: ``auto``, ``cpu`` or ``cuda``.
+        model: path of the weights, where the stream was made with some that do not ship.
 
     Raises:
         ContainerError: it is not a whole, undamaged header.
     """
 
-    def __init__(self, source: BinaryIO, device: str = "auto") -> None:
+    def __init__(self, source: BinaryIO, device: str = "auto", model: str | None = None) -> None:
         self.reader = Reader(
             source, KNOWN_KEYS, chunks_of=lambda packed: Header.unpack(packed).chunks
         )
         self.header = Header.unpack(self.reader.header)
-        self.device = device
+        self.device, self.model = device, model
 
     @cached_property
     def stream(self) -> Stream:
         """What the header determines."""
-        return Stream(self.header, self.device)
+        weights = None if self.model is None else find_weights(self.model)
+        return Stream(self.header, self.device, weights)
 
     def frames(self, asked: range | None = None) -> range:
         """Clip frames asked for, or all.

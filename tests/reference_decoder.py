@@ -7,6 +7,7 @@ against the document. It shows that the document says what the coder does.
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class Range:
         q = ((self.point - self.lower) & MASK) // scale
         if q >= 1 << 24:
             raise Refused("quotient")
-        k = max(k for k in range(len(sides) - 1) if sides[k] <= q)
+        k = bisect_right(sides, q) - 1
         self.lower = (self.lower + scale * sides[k]) & MASK
         self.range = scale * (sides[k + 1] - sides[k])
         if self.range < 1 << 32:
@@ -247,7 +248,8 @@ def chunk(
                 for prior, stride in zip(priors, strides)
             ]
         if extra:
-            person["extra"] = curve(coder, "keypoint", windows, extra * dims)
+            blocks = max((frames + 30) // 32, 0)
+            person["extra"] = curve(coder, "keypoint", blocks, extra * dims)
         if confidence_bits:
             person["confidence"] = confidence(coder, person["missing"], confidence_bits)
     return out

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import msgpack
@@ -28,10 +30,11 @@ from motioncodec.bitstream.header import (
     step_size,
 )
 from motioncodec.errors import ContainerError
+from motioncodec.skeleton import REGISTRY
 
 TEXT = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12)
-VALUES = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | TEXT | st.floats(
-    allow_nan=False
+VALUES = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | TEXT | st.floats(allow_nan=False)
 )
 
 
@@ -44,9 +47,7 @@ def headers(draw: st.DrawFn) -> Header:
         frames=draw(st.integers(0, 10**6)),
         frame_rate=draw(st.sampled_from([30.0, 120.0, 29.97, 1e-6, 1e5]) | st.floats(1e-6, 1e5)),
         skeleton=(skeleton := draw(st.integers(0, 12))),
-        names=()
-        if skeleton
-        else tuple(draw(st.lists(TEXT, min_size=1, max_size=30, unique=True))),
+        names=() if skeleton else tuple(draw(st.lists(TEXT, min_size=1, max_size=30, unique=True))),
         units=draw(st.sampled_from(UNITS)),
         up=draw(st.sampled_from(UP_AXES)),
         dims=dims,
@@ -317,3 +318,17 @@ def test_replacing_keeps_the_model_number_together() -> None:
     header = Header(5, 30.0, model=4 * 7 + 2, scales=(0,))
     assert (header.model_id, header.depth) == (7, 2)
     assert replace(header, model=0).depth == 0
+
+
+def test_the_document_lists_every_key_and_skeleton() -> None:
+    text = (files("motioncodec.bitstream") / "FORMAT.md").read_text()
+    keys = text.split("## 6 Header keys")[1].split("### 6.1")[0]
+    assert {int(n) for n in re.findall(r"^\| (\d+) \|", keys, re.M)} == KNOWN_KEYS
+    table = text.split("### 6.2")[1].split("### 6.3")[0]
+    rows = re.findall(r"^\| (\d+) \| (\S+) \| (.+) \|$", table, re.M)
+    assert len(rows) == len(REGISTRY)
+    for (number, name, joints), skeleton in zip(rows, REGISTRY, strict=True):
+        named = [(*joint.split(":"), "-1")[:2] for joint in joints.split()]
+        assert (int(number), name) == (skeleton.id, skeleton.name)
+        assert tuple(joint for joint, _ in named) == skeleton.joints
+        assert tuple(int(covered) for _, covered in named) == skeleton.covered

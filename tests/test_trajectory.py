@@ -1,4 +1,4 @@
-"""Curves to whole numbers and back: bounds of the error, no jumps, and the bytes in the document."""
+"""Curves to whole numbers and back: bounds of the error, no jumps, the bytes in the document."""
 
 from __future__ import annotations
 
@@ -89,9 +89,7 @@ def test_knots_decode_as_the_document_says(values: list[int], kind: str, order: 
     data = encoder.finish()
     read = code_knots(Decoder(data), np.zeros_like(knots), kind, order)
     assert np.array_equal(read, knots)
-    reference = reference_decoder.knots(
-        reference_decoder.Range(data), kind, len(knots), 1, order
-    )
+    reference = reference_decoder.knots(reference_decoder.Range(data), kind, len(knots), 1, order)
     assert reference == [knots[:, 0].tolist()]
 
 

@@ -28,7 +28,7 @@ MAX_CELLS = 1 << 24
 """Keypoints that one chunk may hold: frames x people x joints."""
 
 MAX_JOINTS = 1 << 16
-MAX_PEOPLE = 1 << 20
+MAX_PEOPLE = 1 << 16
 MIN_RATE, MAX_RATE = 1e-6, 100_000
 """Frames per second: from one in twelve days. Below, times lose their precision in a float64."""
 

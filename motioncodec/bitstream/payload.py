@@ -101,7 +101,9 @@ class PersonChunk:
                 np.zeros((layout.windows * BLOCK // stride, prior.slots), np.int64)
                 for prior, stride in zip(layout.priors, layout.strides)
             ],
-            extra=curve(curve_blocks(layout.frames), layout.extra * layout.dims) if layout.extra else None,
+            extra=curve(curve_blocks(layout.frames), layout.extra * layout.dims)
+            if layout.extra
+            else None,
             confidence=np.zeros((layout.frames, layout.joints), np.int64)
             if layout.confidence_bits
             else None,

@@ -81,7 +81,7 @@ def _silence_stdout() -> None:
         sys.stdout = Silent()
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(PROGRAM, cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(motioncodec.__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 def main() -> None:
     """Human motion to small .mtok files and back: keypoints, heatmaps or tokens.

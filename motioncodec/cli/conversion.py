@@ -161,7 +161,7 @@ def encode(
             with report.about(job.label):
                 refuse_existing(job, force)
                 clip = read_source(job.source, job.label, reading)
-                data = _encoded(clip, settings, report, job.label if len(jobs) == 1 else None)
+                data = _encoded(clip, settings, report, job.label)
                 with written(job, force, durable=remove) as target:
                     target.write(data)
                 if remove:
@@ -176,17 +176,17 @@ def encode(
     return report.status
 
 
-def _encoded(clip: Clip, settings: Settings, report: Report, bar_name: str | None) -> bytes:
+def _encoded(clip: Clip, settings: Settings, report: Report, label: str) -> bytes:
     """The stream of a clip, whole: small, and so that a failure leaves no half of one."""
     from motioncodec.codec import encode_clip, plan
 
     target = io.BytesIO()
-    if bar_name is None or not report.shows_bars:
+    if not report.shows_bars:
         encode_clip(clip, target, settings)
     else:
         # Tokens and bytes of a frame count one each; without a model there are no tokens.
         passes = 2 if plan(clip, settings)[0].model else 1
-        with report.bar(passes * clip.frames, bar_name, "frame") as done:
+        with report.bar(passes * clip.frames, label, "frame") as done:
             encode_clip(clip, target, settings, done)
     return target.getvalue()
 
@@ -267,19 +267,18 @@ def decode(
     report = Report(quiet)
     with report.bar(len(jobs) if len(jobs) > 1 else None, "decode", "file", scale=False) as done:
         for job in jobs:
-            inner = report if len(jobs) == 1 else Report(quiet=True)
             with report.about(job.label):
                 refuse_existing(job, force)
                 with opened(job.source) as file:
                     decoder = open_stream(file, device, model)
                     some = _frames(decoder, frames)
                     if kind == "keypoints":
-                        _decode_keypoints(decoder, some, job, force, remove, chosen, inner)
+                        _decode_keypoints(decoder, some, job, force, remove, chosen, report)
                     elif kind == "tokens":
                         _decode_tokens(decoder, some, job, force, remove)
                     else:
                         look = {"size": heatmap_size, "sigma": sigma, "dense": dense}
-                        _decode_heatmaps(decoder, some, job, force, remove, look, inner)
+                        _decode_heatmaps(decoder, some, job, force, remove, look, report)
                 if remove:
                     remove_input(job)
                 if job.target != STANDARD:

@@ -72,10 +72,11 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
     damage = overhead = None
     try:
         overhead = size - sum(reader.sizes())
+        # Lengths are taken at their word; that the last chunk is whole tells a file cut short.
+        if reader.chunk_count:
+            reader.chunk(reader.chunk_count - 1)
     except ContainerError as error:
-        damage = explain(error)
-    if damage is None and not reader.chunk_count and size > reader.overhead:
-        damage = f"expected {reader.overhead} bytes, found {size}; cut off what follows"
+        damage, overhead = explain(error), None
     names = {weights.id: weights.name for weights in shipped()}
     inside = [header.model > 0 and canonical >= 0 for canonical in skeleton.covered]
     duration = header.frames / header.frame_rate
@@ -121,7 +122,7 @@ def _table(one: dict[str, Any]) -> str:
     if one["fingerprint"] is not None and one["uncovered"]:
         joints += f"; outside it: {', '.join(one['uncovered'])}"
     rate = "" if one["bit_rate"] is None else f", {one['bit_rate']:,.0f} bit/s"
-    overhead = "" if one["overhead_bytes"] is None else f", {one['overhead_bytes']} of overhead"
+    overhead = "unknown" if one["overhead_bytes"] is None else f"{one['overhead_bytes']} bytes"
     rows = [
         ("format version", str(one["format_version"])),
         ("model", model),
@@ -130,7 +131,9 @@ def _table(one: dict[str, Any]) -> str:
         ("joints", joints),
         ("coordinates", f"{one['dims']}D in {one['units']}, {one['up']} up"),
         ("confidence", f"{one['confidence_bits']} bits" if one["confidence_bits"] else "none"),
-        ("size", f"{one['bytes']:,} bytes{rate}; {one['chunks']} chunks{overhead}"),
+        ("size", f"{one['bytes']:,} bytes{rate}"),
+        ("chunks", str(one["chunks"])),
+        ("overhead", overhead),
     ]
     rows += [(f"metadata {key}", str(value)) for key, value in one["metadata"].items()]
     if one["damage"] is not None:
@@ -266,7 +269,7 @@ def _comparison(found: dict[str, Any]) -> str:
     rows = [
         ("original", side("original")),
         ("other", side("other")),
-        ("ratio", "none" if found["ratio"] is None else f"{found['ratio']:,.1f}"),
+        ("ratio", "none" if found["ratio"] is None else f"{found['ratio']:.4g}"),
         ("MPJPE", number("mpjpe", unit)),
         ("99 % within", number("p99", unit)),
         ("max", number("max", unit)),

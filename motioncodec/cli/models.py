@@ -178,12 +178,13 @@ def _check_config(settings: TrainingConfig, path: str) -> None:
     from motioncodec.training.augmentation import Augmentation
 
     try:
-        Config(**settings.model)
+        # A window is what its levels say, if they are levels.
+        Config(**settings.model).window  # noqa: B018 - reading it is the check
         Augmentation(**settings.augmentation)
         # A name is a file's and a folder's.
         if not settings.name or os.path.basename(settings.name) != settings.name:
             raise ValueError(f"name: expected one that a file can have, found {settings.name!r}")
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise FormatError(
             f"{path}: expected a training configuration: {one_line(str(error))}"
         ) from error

@@ -81,7 +81,7 @@ def pair(
     made: dict[str, str] = {}
     for job in jobs:
         if job.target == STANDARD:
-            if binary and not force and sys.stdout.isatty():
+            if binary and not force and on_terminal():
                 raise UsageError(
                     "expected a file or a pipe for binary output, found a terminal; use -o, or -f"
                 )
@@ -104,6 +104,11 @@ def pair(
             if job.target == STANDARD or _special(job.target):
                 raise UsageError(f"--rm: expected outputs that are files, found {job.target_label}")
     return jobs
+
+
+def on_terminal() -> bool:
+    """Whether standard output is what a person looks at."""
+    return sys.stdout.isatty()
 
 
 def _target(

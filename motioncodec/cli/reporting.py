@@ -111,7 +111,7 @@ class Report:
     def fail(self, name: str, message: str, *, usage: bool = False) -> None:
         """Tells one failure, which decides the status."""
         self._failed.append(usage)
-        start = f"{printable(name)}: "
+        start = f"{one_line(name)}: "
         _line(f"{PROGRAM}: {message if message.startswith(start) else start + message}")
 
     @contextmanager
@@ -135,8 +135,15 @@ class Report:
     def bar(
         self, total: int | None, name: str, unit: str, scale: bool = True
     ) -> Iterator[Callable[[int], object]]:
-        """A bar for work over a second; gives what to call with the amount that got done."""
-        if not self.shows_bars:
+        """A bar for work over a second; gives what to call with the amount that got done.
+
+        Args:
+            total: amount of work; None for no bar.
+            name: in front of it.
+            unit: of the amount.
+            scale: write 12k for 12,000.
+        """
+        if total is None or not self.shows_bars:
             yield lambda _: None
             return
         from tqdm import tqdm

@@ -40,6 +40,7 @@ class TrainingConfig:
         steps: of the optimiser in all.
         batch: windows in a step.
         fine_share: share of the batch that the finest level sees.
+        start_windows: windows that the start from principal components looks at.
         frames: model frames in a window.
         learning_rate: highest; rises over ``warmup`` steps, falls as a cosine to a hundredth.
         commitment, velocity: weights of these losses.
@@ -61,6 +62,7 @@ class TrainingConfig:
     steps: int = 10_000
     batch: int = 64
     fine_share: float = 0.25
+    start_windows: int = 4096
     frames: int = 128
     learning_rate: float = 6e-4
     warmup: int = 200
@@ -147,7 +149,7 @@ class Trainer:
                 Augmentation(**{**config.augmentation, "absent": 0, "absent_2d": 0, "gap": 0}),
                 config.seed + 1,
             )  # fmt: skip
-            noisy, seen, _ = calm.batch(4096)
+            noisy, seen, _ = calm.batch(config.start_windows)
             errors = start_from_components(self.model, noisy, seen)
             self._log(start_rms=[round(error, 4) for error in errors])
         if not resumed:
@@ -253,7 +255,7 @@ class Trainer:
         weight = adaptive_weight(
             reconstruction, loss, coder.dec_out.weight, self.config.adversarial_most
         )
-        return weight * loss, float(judged)
+        return weight * loss, float(judged.detach())
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:

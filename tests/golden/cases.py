@@ -1,0 +1,199 @@
+"""The fixed numbers behind the golden bytes. Made by arithmetic on whole numbers alone, so that no
+library's random numbers can change them. Never change what is here: see README.md."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from motioncodec.bitstream.container import write_container
+from motioncodec.bitstream.entropy import (
+    TOTAL,
+    Encoder,
+    Table,
+    code_magnitude,
+    code_natural,
+    code_signed,
+)
+from motioncodec.bitstream.header import Header
+from motioncodec.bitstream.payload import Layout, PersonChunk, encode_chunk
+from motioncodec.bitstream.prior import LevelPrior
+from motioncodec.bitstream.trajectory import Curve
+
+
+def numbers(seed: int) -> Iterator[int]:
+    """0 to 65,535, evenly: the upper bits of a linear congruential generator (Knuth's MMIX)."""
+    state = seed
+    while True:
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        yield state >> 48
+
+
+def array(source: Iterator[int], shape: tuple[int, ...], of: Callable[[int], int]) -> Any:
+    count = int(np.prod(shape))
+    return np.array([of(next(source)) for _ in range(count)], np.int64).reshape(shape)
+
+
+def small(number: int) -> int:
+    """-40,000 to 40,000, mostly near 0, a few beyond the escape."""
+    size = 40_000 // (1 + number // 2) if number // 2 > 1000 else number // 2
+    return size if number % 2 else -size
+
+
+def table(source: Iterator[int], size: int) -> list[int]:
+    """Frequencies that halve, on average, from a likely symbol to ones of 1."""
+    raw = [1 + next(source) * next(source) % 4096 // (1 + k) for k in range(size - 1)]
+    at = next(source) % size
+    return [*raw[:at], TOTAL - sum(raw), *raw[at:]]
+
+
+def prior(seed: int, slots: int, classes: int, codes: int) -> LevelPrior:
+    source = numbers(seed)
+    return LevelPrior(
+        np.array([[table(source, codes) for _ in range(classes)] for _ in range(slots)], np.uint16),
+        array(source, (slots, codes), lambda n: n % classes).astype(np.uint8),
+    )
+
+
+def curve(source: Iterator[int], blocks: int, channels: int) -> Curve:
+    knots = array(source, (blocks + 1, channels), small)
+    sines = array(source, (blocks, channels, 31), small)
+    ends = array(source, (blocks, channels, 1), lambda n: n % 32)
+    return Curve(knots, np.where(np.arange(31) < ends, sines, 0))
+
+
+def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
+    one = PersonChunk.empty(layout)
+    one.missing = missing
+    if missing.all():
+        return one
+    if layout.priors:
+        one.origin = curve(source, layout.windows, layout.dims)
+        one.turn = array(source, (layout.knots, 1), small)
+        one.tokens = [
+            array(source, blank.shape, lambda n, p=p: n % p.frequencies.shape[-1])  # type: ignore[misc]
+            for p, blank in zip(layout.priors, one.tokens)
+        ]
+    if layout.extra:
+        blocks = (layout.frames + 30) // 32
+        one.extra = curve(source, blocks, layout.extra * layout.dims)
+    if layout.confidence_bits:
+        levels = array(source, missing.shape, lambda n: n % (1 << layout.confidence_bits))
+        one.confidence = np.where(missing, 0, levels)
+    return one
+
+
+def runs(frames: int, joints: int, period: int) -> Any:
+    """Missing in alternate runs, later for later joints; the last joint is as the one before."""
+    grid = (np.arange(frames)[:, None] + 3 * np.arange(joints)[None]) // period % 2 > 0
+    grid[:, -1] = grid[:, -2]
+    return grid
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file: its header, and the people and layout of each chunk."""
+
+    header: Header
+    layouts: tuple[Layout, ...]
+    people: tuple[tuple[PersonChunk, ...], ...]
+
+    def payloads(self) -> list[bytes]:
+        return [encode_chunk(p, layout) for p, layout in zip(self.people, self.layouts)]
+
+    def file(self) -> bytes:
+        target = io.BytesIO()
+        write_container(self.header.pack(), self.payloads(), target, indexed=True)
+        return target.getvalue()
+
+
+def body() -> Case:
+    """3D, two people, two chunks, three levels of tokens, extra joints, confidence, an index."""
+    header = Header(
+        frames=150, frame_rate=59.94, skeleton=0, names=("hips", "left_hand", "tail"), units="mm",
+        up="z", model=4 * 4711 + 3, fingerprint=0x01234567, people=2, ids=("A", "B"),
+        scales=(12, -7), origin_step=-20, references=(0,), keypoint_step=9, confidence=4, chunk=64,
+        metadata={"made": "by hand", "take": 3},
+    )  # fmt: skip
+    priors = [prior(1, 2, 3, 5), prior(2, 3, 2, 16), prior(3, 4, 1, 2)]
+    source, layouts, people = numbers(11), [], []
+    for c in range(header.chunks):
+        (start, stop), (first, last) = header.span(c), header.frame_span(c)
+        layout = Layout(last - first, 3, 3, (stop - start) // 32, 1, 4, priors, [32, 16, 8])
+        seen = runs(layout.frames, 3, 9)
+        absent = np.ones_like(seen) if c else np.zeros_like(seen)
+        layouts.append(layout)
+        people.append((person(source, layout, seen), person(source, layout, absent)))
+    return Case(header, tuple(layouts), tuple(people))
+
+
+def detections() -> Case:
+    """2D at another rate, one level of tokens, no extra joints, 8 bits of confidence."""
+    header = Header(
+        frames=40, frame_rate=25.0, skeleton=0, names=("hip", "knee"), units="px", up="-y", dims=2,
+        model=4 * 4712 + 1, fingerprint=0xFEDCBA98, origin_step=31, confidence=8,
+    )  # fmt: skip
+    layout = Layout(40, 2, 2, 2, 0, 8, [prior(4, 3, 4, 128)], [32])
+    return Case(header, (layout,), ((person(numbers(12), layout, runs(40, 2, 40)),),))
+
+
+def markers() -> Case:
+    """3D without a model: curves alone. Long names, folded by no compressor's whim."""
+    header = Header(
+        frames=70, frame_rate=30.0, skeleton=0, names=("m1", "m2", "m3"), references=(0, 0, 1),
+        keypoint_step=-29,
+    )  # fmt: skip
+    layout = Layout(70, 3, 3, 3, 3, 0)
+    missing = np.zeros((70, 3), bool)
+    return Case(header, (layout,), ((person(numbers(13), layout, missing),),))
+
+
+def symbols() -> tuple[list[list[int]], list[tuple[str, int, int]]]:
+    """Tables of 2 to 4,096 symbols, and what is coded in turn: (how, with what, value)."""
+    source = numbers(14)
+    tables = [table(source, size) for size in (2, 3, 16, 128, 1024)]
+    tables += [[1] * 4095 + [TOTAL - 4095], [TOTAL - 1, 1], [16] * 4096]
+    steps: list[tuple[str, int, int]] = []
+    for i in range(160):
+        number = next(source)
+        which = i % len(tables)
+        steps.append(("symbol", which, number % len(tables[which])))
+        count = number % 33
+        steps.append(("bits", count, (number * 65_537) % (1 << count)))
+        if i % 4 == 0:
+            steps.append(("natural", 0, number >> number % 17))
+            steps.append(("signed", 0, small(number)))
+            steps.append(("magnitude", 2, small(next(source))))
+    steps += [("natural", 0, 2**41 - 2), ("signed", 0, -(2**40 - 1)), ("magnitude", 2, -(2**40))]
+    return tables, steps
+
+
+def symbol_bytes() -> bytes:
+    tables, steps = symbols()
+    models, coder = [Table(one) for one in tables], Encoder()
+    for how, which, value in steps:
+        if how == "symbol":
+            coder.code(value, models[which])
+        elif how == "bits":
+            coder.bits(value, which)
+        elif how == "natural":
+            code_natural(coder, value)
+        elif how == "signed":
+            code_signed(coder, value)
+        else:
+            code_magnitude(coder, value, models[which])
+    return coder.finish()
+
+
+FILES: dict[str, Callable[[], Case]] = {
+    "body": body, "detections": detections, "markers": markers,
+}  # fmt: skip
+
+
+def golden() -> dict[str, bytes]:
+    """Every golden byte string by name."""
+    return {"symbols": symbol_bytes(), **{name: case().file() for name, case in FILES.items()}}

@@ -1,0 +1,112 @@
+"""Literal bytes that version 1 of the format writes and reads, for ever: tests/golden/README.md."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference_decoder
+from golden.cases import FILES, Case, golden, symbols
+
+from motioncodec.bitstream.container import Reader
+from motioncodec.bitstream.entropy import (
+    Decoder,
+    Table,
+    code_magnitude,
+    code_natural,
+    code_signed,
+)
+from motioncodec.bitstream.header import KNOWN_KEYS, Header
+from motioncodec.bitstream.payload import PersonChunk, decode_chunk
+
+GOLDEN = Path(__file__).parent / "golden"
+TABLES_SHA256 = "7fc2a37752ca9bd67f483477aa21837697c5deed211548fdf5b98da35af48f40"
+
+
+def stored(name: str) -> bytes:
+    return bytes.fromhex((GOLDEN / f"{name}.hex").read_text())
+
+
+def test_every_case_is_stored() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.hex")} == {"symbols", *FILES}
+
+
+@pytest.mark.parametrize("name", ["symbols", *FILES])
+def test_the_numbers_encode_to_the_golden_bytes(name: str) -> None:
+    assert golden()[name].hex() == stored(name).hex()
+
+
+def test_the_golden_symbols_decode() -> None:
+    tables, steps = symbols()
+    decoder, models = Decoder(stored("symbols")), [Table(table) for table in tables]
+    reference = reference_decoder.Range(stored("symbols"))
+    for how, which, value in steps:
+        if how == "symbol":
+            found = decoder.code(0, models[which]), reference.table(tables[which])
+        elif how == "bits":
+            found = decoder.bits(0, which), reference.bits(which)
+        elif how == "natural":
+            found = code_natural(decoder, 0), reference.natural()
+        elif how == "signed":
+            found = code_signed(decoder, 0), reference.signed()
+        else:
+            found = code_magnitude(decoder, 0, models[which]), reference.magnitude(tables[which])
+        assert found == (value, value), (how, which)
+
+
+def same(found: PersonChunk, expected: PersonChunk) -> bool:
+    def arrays(person: PersonChunk) -> list[object]:
+        curves = [c for c in (person.origin, person.extra) if c is not None]
+        return [
+            person.missing, person.turn, person.confidence, *person.tokens,
+            *[c.knots for c in curves], *[c.sines for c in curves],
+        ]  # fmt: skip
+
+    mine, theirs = arrays(found), arrays(expected)
+    return len(mine) == len(theirs) and all(
+        np.array_equal(a, b)  # type: ignore[arg-type]
+        for a, b in zip(mine, theirs)
+    )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_golden_files_decode(name: str) -> None:
+    case: Case = FILES[name]()
+    reader = Reader(
+        io.BytesIO(stored(name)), KNOWN_KEYS, chunks_of=lambda packed: Header.unpack(packed).chunks
+    )
+    assert Header.unpack(reader.header) == case.header
+    assert reader.verify() == []
+    for payload, layout, people in zip(reader, case.layouts, case.people, strict=True):
+        decoded = decode_chunk(payload, len(people), layout)
+        for found, expected in zip(decoded, people, strict=True):
+            assert same(found, expected)
+        reference = reference_decoder.chunk(
+            payload, people=len(people), frames=layout.frames, joints=layout.joints,
+            dims=layout.dims, windows=layout.windows, extra=layout.extra,
+            confidence_bits=layout.confidence_bits,
+            priors=[(p.frequencies.tolist(), p.class_of.tolist()) for p in layout.priors],
+            strides=layout.strides,
+        )  # fmt: skip
+        for lists, expected in zip(reference, people, strict=True):
+            assert lists["missing"] == expected.missing.T.tolist()
+            if not expected.missing.all() and layout.priors:
+                assert lists["tokens"] == [level.T.tolist() for level in expected.tokens]
+
+
+def test_the_layouts_are_those_that_the_headers_give() -> None:
+    for make in FILES.values():
+        case = make()
+        assert case.header.chunks == len(case.layouts)
+        for c, layout in enumerate(case.layouts):
+            (start, stop), (first, last) = case.header.span(c), case.header.frame_span(c)
+            assert (layout.frames, layout.windows) == (last - first, (stop - start) // 32)
+
+
+def test_the_tables_are_part_of_the_format() -> None:
+    text = json.dumps(reference_decoder.TABLES, sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest() == TABLES_SHA256
