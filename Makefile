@@ -3,6 +3,8 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
+# A tailored transform coder to run beside it, where there is one.
+OPPONENT ?= $(wildcard ../shared/peers/transform_coder.py)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,7 +30,9 @@ type: install  ## mypy, strict
 	$(BIN)/mypy
 
 bench: install  ## rate and error on held-out clips (needs DATA=folder with train, val, hdm05)
-	$(BIN)/python benchmarks/targets.py $(DATA) --markdown benchmarks/targets.md
+	$(BIN)/python benchmarks/targets.py $(DATA) $(if $(OPPONENT),--opponent $(OPPONENT)) \
+		--markdown benchmarks/targets.md
+	$(BIN)/python benchmarks/speed.py
 
 golden: install  ## print the golden bytes again; --force in tests/golden/make.py overwrites them
 	$(BIN)/python tests/golden/make.py

@@ -1,4 +1,4 @@
-"""Fits the static tables of the trajectory coder (motioncodec/bitstream/tables.json) to training clips.
+"""Fits the static tables of curves (motioncodec/bitstream/tables.json) to training clips.
 
 usage: python benchmarks/fit_tables.py TRAIN_DIR
 

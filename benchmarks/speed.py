@@ -59,7 +59,9 @@ def main() -> None:
         packed, back = Path(folder) / "a.mtok", Path(folder) / "a.npz"
         seconds = cold("encode", path, "-o", packed, "-f", "-q")
         print(f"| encode {path.name} ({clip.duration:.0f} s), cold process | {seconds:.2f} s |")
-        print(f"| decode it, cold process | {cold('decode', packed, '-o', back, '-f', '-q'):.2f} s |")
+        print(
+            f"| decode it, cold process | {cold('decode', packed, '-o', back, '-f', '-q'):.2f} s |"
+        )
         print(f"| info, cold process | {cold('info', packed):.2f} s |", flush=True)
     for preset in PRESETS:
         data = io.BytesIO()

@@ -1,6 +1,6 @@
 """Rate and error of every preset on held-out clips, beside a tailored transform coder.
 
-usage: python benchmarks/targets.py DATA_DIR [--opponent transform_coder.py] [--json OUT]
+usage: python benchmarks/targets.py DATA_DIR [--opponent transform_coder.py] [--markdown OUT]
 
 DATA_DIR holds the folders train, val and hdm05 of .npz clips in the contract of `motioncodec.io`.
 Protocol: clips over 4 s; resampled linearly to 30 frames a second; every byte of the .mtok file
@@ -16,8 +16,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import io
-import json
 import platform
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -111,55 +111,66 @@ def at_rate(points: list[tuple[float, float]], rate: float) -> float:
     return float(np.exp(np.interp(np.log(rate), x, y, left=np.nan, right=np.nan)))
 
 
+def table(rows: list[dict[str, object]]) -> str:
+    """Markdown, a row for each keypoint kind, set and preset."""
+    lines = [
+        "| keypoints | clips | preset | bytes | bit/s | mean error | p99 | max | targets | opponent |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        unit = "mm" if row["dims"] == 3 else "px"
+        lines.append(
+            f"| {row['dims']}D | {row['set']} | {row['preset']} | {row['bytes']:,} "
+            f"| {row['bit_s']:.0f} | {row['mean']:.1f} {unit} | {row['p99']:.0f} {unit} "
+            f"| {row['max']:.0f} {unit} | {row['target']} | {row['opponent']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--opponent", type=Path)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--opponent", type=Path, help="transform_coder.py, run beside it")
+    parser.add_argument("--markdown", type=Path, help="write the table here, too")
     options = parser.parse_args()
     sets = {name: clips(options.data / name) for name in ("val", "hdm05")}
+    sets["both"] = sets["val"] + sets["hdm05"]
     rival = opponent(options.opponent, options.data) if options.opponent else {}
-    cpu = platform.processor() or platform.machine()
-    print(
-        f"motioncodec {motioncodec.__version__}, torch {torch.__version__}, {cpu}, {torch.get_num_threads()} threads\n"
+    rows: list[dict[str, object]] = []
+    for dims in (3, 2):
+        for name, some in sets.items():
+            for preset in PRESETS:
+                seen = some if dims == 3 else [projected(clip) for clip in some]
+                got = measure(seen, preset)
+                target = them = ""
+                if dims == 3:
+                    rate, *limits = TARGETS_3D[preset]
+                    limit = dict(zip(("val", "hdm05"), limits)).get(name)
+                    target = f"{rate} bit/s" + (f", {limit} mm" if limit else "")
+                    if name in rival:
+                        them = f"{at_rate(rival[name], got['bit_s']):.1f} mm at this rate"
+                elif preset == "f16" and name == "val":
+                    target = "350 bit/s, 8 px"
+                rows.append(
+                    {"dims": dims, "set": name, "preset": preset, "target": target}
+                    | {"opponent": them, **got}
+                )
+                print(table(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+    count = ", ".join(
+        f"{name} {len(some)} ({sum(clip.duration for clip in some):.0f} s)"
+        for name, some in sets.items()
     )
-    print(
-        "| keypoints | set | preset | bytes | bit/s | mean error | p99 | max | target | opponent at this rate |"
+    text = (
+        f"{table(rows)}\nClips over {SECONDS:.0f} s: {count}. motioncodec "
+        f"{motioncodec.__version__}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {platform.machine()}, {torch.get_num_threads()} threads.\n"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    rows = []
-    for name, some in sets.items():
-        for preset in PRESETS:
-            got = measure(some, preset)
-            rate, val, other = TARGETS_3D[preset]
-            limit = val if name == "val" else other
-            them = f"{at_rate(rival[name], got['bit_s']):.1f} mm" if rival else ""
-            print(
-                f"| 3D | {name} | {preset} | {got['bytes']} | {got['bit_s']:.0f} | {got['mean']:.1f} mm "
-                f"| {got['p99']:.0f} mm | {got['max']:.0f} mm | {rate} bit/s, {limit} mm | {them} |",
-                flush=True,
-            )
-            rows.append({"dims": 3, "set": name, "preset": preset, **got})
-    for name, some in sets.items():
-        flat = [projected(clip) for clip in some]
-        for preset in PRESETS:
-            got = measure(flat, preset)
-            target = "350 bit/s, 8 px" if preset == "f16" and name == "val" else ""
-            print(
-                f"| 2D | {name} | {preset} | {got['bytes']} | {got['bit_s']:.0f} | {got['mean']:.1f} px "
-                f"| {got['p99']:.0f} px | {got['max']:.0f} px | {target} | |",
-                flush=True,
-            )
-            rows.append({"dims": 2, "set": name, "preset": preset, **got})
-    print(
-        "\nclips: "
-        + ", ".join(
-            f"{name} {len(some)} ({sum(c.duration for c in some):.0f} s)"
-            for name, some in sets.items()
+    print(text)
+    if options.markdown:
+        options.markdown.write_text(
+            "# Presets on held-out clips\n\nWritten by `benchmarks/targets.py`, whose first lines "
+            f"say what is measured and how.\n\n{text}"
         )
-    )
-    if options.json:
-        options.json.write_text(json.dumps({"rows": rows, "opponent": rival}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ and is coded beside the tokens.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -42,7 +43,8 @@ _SYNONYMS: dict[str, str] = {
     "hipcenter": "pelvis", "spinebase": "pelvis", "bodycenter": "pelvis",
     "spine": "spine", "spine1": "spine", "spinemid": "spine", "abdomen": "spine",
     "lowerback": "spine", "waist": "spine",
-    "chest": "chest", "spine3": "chest", "spine2": "chest", "chest2": "chest", "upperchest": "chest",
+    "chest": "chest", "spine3": "chest", "spine2": "chest", "chest2": "chest",
+    "upperchest": "chest",
     "spineshoulder": "chest", "spine02": "chest",
     "neck": "neck", "neck1": "neck", "upperneck": "neck", "thorax": "neck",
     "shouldercenter": "neck", "necktwist01": "neck",
@@ -119,7 +121,7 @@ def _canonical_names(joints: Sequence[str]) -> tuple[int, ...]:
             # "LeftLeg" is the shin in BVH namings that have an upper leg.
             if name == side + "leg" and side + "knee" in have:
                 out[i] = None
-    # Spines count upwards: the top-most one named is the chest, the lowest above the hips the spine.
+    # Spines count upwards: the last one named is the chest, the first the spine.
     spines = [
         i
         for i, name in enumerate(names)
@@ -160,17 +162,20 @@ class Skeleton:
     covered: tuple[int, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "joints", tuple(str(name) for name in self.joints))
+        # Names travel one a line.
+        joints = tuple(" ".join(str(name).splitlines()) for name in self.joints)
+        object.__setattr__(self, "joints", joints)
         if not self.joints:
             raise ClipError("skeleton: expected at least one joint, found none")
         if len(set(self.joints)) != len(self.joints):
-            twice = next(name for name in self.joints if self.joints.count(name) > 1)
+            twice = Counter(self.joints).most_common(1)[0][0]
             raise ClipError(f"skeleton: expected unique joint names, found {twice!r} twice")
         if not self.covered:
             object.__setattr__(self, "covered", _canonical_names(self.joints))
         if len(self.covered) != len(self.joints):
             raise ClipError(
-                f"skeleton: expected {len(self.joints)} canonical indices, found {len(self.covered)}"
+                f"skeleton: expected {len(self.joints)} canonical indices, "
+                f"found {len(self.covered)}"
             )
 
     def __len__(self) -> int:

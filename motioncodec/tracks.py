@@ -230,20 +230,23 @@ def extra_order(extra: list[int], references: tuple[int, ...]) -> list[list[int]
         ContainerError: the references go in a circle.
     """
     at = {joint: i for i, joint in enumerate(extra)}
-    known = {
-        i for i, joint in enumerate(extra) if references[i] == joint or references[i] not in at
-    }
-    rounds = [sorted(known)]
-    while len(known) < len(extra):
-        ready = [i for i in range(len(extra)) if i not in known and at[references[i]] in known]
-        if not ready:
-            raise ContainerError("header: expected references without a circle, found one")
-        rounds.append(ready)
-        known.update(ready)
-    return [one for one in rounds if one]
+    waiting: dict[int, list[int]] = {}
+    rounds: list[list[int]] = [[]]
+    for i, (joint, reference) in enumerate(zip(extra, references)):
+        if reference == joint or reference not in at:
+            rounds[0].append(i)
+        else:
+            waiting.setdefault(at[reference], []).append(i)
+    while rounds[-1]:
+        rounds.append(sorted(j for i in rounds[-1] for j in waiting.get(i, ())))
+    if sum(map(len, rounds)) < len(extra):
+        raise ContainerError("header: expected references without a circle, found one")
+    return rounds[:-1]
 
 
-def encode_extra(points: Float64, body: Float64, extra: list[int], header: Header) -> Curve:
+def encode_extra(
+    points: Float64, body: Float64, extra: list[int], rounds: list[list[int]], header: Header
+) -> Curve:
     """Curves of uncovered joints at the clip's own rate, each relative to its reference as the
     decoder will have it.
 
@@ -251,6 +254,7 @@ def encode_extra(points: Float64, body: Float64, extra: list[int], header: Heade
         points: (F, E, D) in the models' axes, NaN where missing, F from 1.
         body: (F, K, D) decoded covered joints; the rest is ignored.
         extra: the E joints.
+        rounds: from :func:`extra_order`.
 
     Returns:
         The curve of E x D channels; the last frame is held to fill its last block.
@@ -262,7 +266,7 @@ def encode_extra(points: Float64, body: Float64, extra: list[int], header: Heade
     hold = np.minimum(np.arange(blocks * BLOCK + 1), frames - 1)
     knots = np.zeros((blocks + 1, count, dims), np.int64)
     sines = np.zeros((blocks, count, dims, BLOCK - 1), np.int64)
-    for ready in extra_order(extra, header.references):
+    for ready in rounds:
         base = _bases(known, extra, header, ready)
         # Where a joint is missing its difference, not its place, is what goes on smoothly.
         apart = fill_gaps(points[:, ready] - base)
@@ -275,13 +279,15 @@ def encode_extra(points: Float64, body: Float64, extra: list[int], header: Heade
     return Curve(knots.reshape(blocks + 1, channels), sines.reshape(blocks, channels, BLOCK - 1))
 
 
-def decode_extra(curve: Curve, body: Float64, extra: list[int], header: Header) -> Float64:
+def decode_extra(
+    curve: Curve, body: Float64, extra: list[int], rounds: list[list[int]], header: Header
+) -> Float64:
     """(F, E, D) uncovered joints from their curves and (F, K, D) decoded body."""
     frames = len(body)
     apart = synthesise(curve, step_size(header.keypoint_step))[:frames]
     apart = apart.reshape(frames, len(extra), -1)
     known = body.copy()
-    for ready in extra_order(extra, header.references):
+    for ready in rounds:
         base = _bases(known, extra, header, ready)
         known[:, [extra[i] for i in ready]] = base + apart[:, ready]
     return known[:, extra]

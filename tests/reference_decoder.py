@@ -29,8 +29,7 @@ class Range:
 
     def __init__(self, data: bytes) -> None:
         self.words = [
-            int.from_bytes(data[i : i + 4].ljust(4, b"\0"), "little")
-            for i in range(0, len(data), 4)
+            int.from_bytes(data[i : i + 4].ljust(4, b"\0"), "big") for i in range(0, len(data), 4)
         ]
         self.taken = 0
         self.lower, self.range = 0, MASK

@@ -119,7 +119,7 @@ def test_parts_equal_the_whole(capture: Clip) -> None:
 
 
 def test_no_seam_between_chunks(capture: Clip) -> None:
-    """The step across a chunk's edge is no larger than steps elsewhere: a still clip stays still."""
+    """Steps across chunks' edges are no larger than elsewhere: a still clip stays still."""
     still = replace(
         capture, keypoints=np.repeat(capture.keypoints[100:101], 6000, axis=0), frame_rate=30.0
     )

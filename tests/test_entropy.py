@@ -150,7 +150,7 @@ def test_the_example_in_the_document() -> None:
     code_signed(encoder, -3)
     code_magnitude(encoder, 17, Table([4096] * 16))
     data = encoder.finish()
-    assert data.hex(" ") == "60 f0 0a 0a"
+    assert data.hex(" ") == "0a 0a f0 60"
     reference = Range(data)
     assert reference.natural() == 5
     assert reference.signed() == -3

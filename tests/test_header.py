@@ -85,7 +85,8 @@ def test_what_is_packed_comes_back(header: Header) -> None:
 def test_defaults_are_left_out() -> None:
     assert Header(frames=7, frame_rate=30.0).pack() == {0: 7}
     assert Header(frames=7, frame_rate=30.0, units="px", up="-y", dims=2).pack() == {0: 7, 6: 2}
-    assert Header(7, 120.0, model=6, scales=(3,)).pack() == {0: 7, 1: 120, 7: 6, 11: 3}
+    body = Header(7, 120.0, model=6, scales=(3,), origin_step=-21)
+    assert body.pack() == {0: 7, 1: 120, 7: 6, 11: 3}
 
 
 def test_the_numbers_of_keys_are_permanent() -> None:
@@ -93,10 +94,12 @@ def test_the_numbers_of_keys_are_permanent() -> None:
         frames=5, frame_rate=29.97, skeleton=0, names=("a", "b"), units="cm", up="z", dims=2,
         model=5, fingerprint=9, people=2, ids=("x", "y"), scales=(1, 2), origin_step=-3,
         references=(1, 1), keypoint_step=4, confidence=8, chunk=64, metadata={"k": 1},
+        covered=(3, -1),
     )  # fmt: skip
     assert header.pack() == {
         0: 5, 1: 29.97, 2: 0, 3: b"\0a\nb", 4: 1, 5: 1, 6: 2, 7: 5, 8: 9, 9: 2, 10: b"\0x\ny",
         11: [1, 2], 12: -3, 13: b"\0\x92\x01\x01", 14: 4, 15: 8, 16: 64, 17: b"\0\x81\xa1k\x01",
+        18: b"\0\x03\xff",
     }  # fmt: skip
     assert UNITS == ("m", "cm", "mm", "px")
     assert UP_AXES == ("y", "z", "x", "-y", "-z", "-x")

@@ -192,7 +192,7 @@ def test_gaps_are_bridged_and_ends_held() -> None:
     seed=st.integers(0, 1000),
 )
 def test_resampling_reaches_every_frame(frames: int, rate: float, seed: int) -> None:
-    """A slow curve comes back at its own rate with the same frame count; a part equals the whole."""
+    """A slow curve comes back at its own rate, frame for frame; a part equals the whole."""
     rng = np.random.default_rng(seed)
     t = np.arange(frames) / rate
     curve = (np.sin(2 * np.pi * 0.4 * t + rng.uniform(0, 6)) * 100)[:, None]

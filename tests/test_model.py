@@ -81,7 +81,9 @@ def test_detokenized_volume_peaks_at_the_detokenized_joints() -> None:
 def test_the_paper_s_token_counts() -> None:
     """f32 spends 4 tokens on 32 frames, f16 16 on 16, f8 64 on 8, coarser levels included."""
     levels = Config().levels
-    for depth, (preset, tokens, frames) in enumerate([("f32", 4, 32), ("f16", 16, 16), ("f8", 64, 8)], 1):
+    for depth, (preset, tokens, frames) in enumerate(
+        [("f32", 4, 32), ("f16", 16, 16), ("f8", 64, 8)], 1
+    ):
         assert PRESETS[depth - 1] == preset
         rate = sum(level.slots / level.stride for level in levels[:depth])
         assert rate == tokens / frames
@@ -195,5 +197,14 @@ def test_shipped_weights_keep_within_their_budget() -> None:
     assert {weights.config.dims for weights in shipped()} == {2, 3}
     for weights in shipped():
         card = weights.card
-        for key in ("name", "data", "attribution", "licence", "steps", "hours", "machine", "figures"):
+        for key in (
+            "name",
+            "data",
+            "attribution",
+            "licence",
+            "steps",
+            "hours",
+            "machine",
+            "figures",
+        ):
             assert card.get(key), f"{weights.name}: model card lacks {key}"

@@ -115,7 +115,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(motion: Motion, tmp_path: Path, 
     second = Trainer(how, motion, motion, tmp_path / "halves")
     assert second.step == 4
     second.train()
-    for (name, a), b in zip(whole.average.state_dict().items(), second.average.state_dict().values()):
+    for (name, a), b in zip(
+        whole.average.state_dict().items(), second.average.state_dict().values()
+    ):
         torch.testing.assert_close(a, b, msg=name)
 
 

@@ -99,10 +99,24 @@ class Encoder:
         return value
 
     def finish(self) -> bytes:
-        """Little-endian 32-bit words; zero bytes at the end, which the decoder adds by itself, are
-        left out."""
-        words: NDArray[np.uint32] = self._coder.get_compressed()
-        return words.astype("<u4").tobytes().rstrip(b"\0")
+        """Big-endian 32-bit words; zero bytes at the end, which the decoder adds by itself, are
+        left out.
+
+        Any number in the interval that is left will do: of those at hand, the one with the most
+        zero bytes at its end.
+        """
+        position, (lower, size) = self._coder.pos()
+        length = 4 * (position + 2)
+        point = int.from_bytes(
+            self._coder.get_compressed().astype(">u4").tobytes().ljust(length, b"\0"), "big"
+        )
+        low = point - ((point - lower) & 0xFFFF_FFFF_FFFF_FFFF)
+        end = low
+        for unused in range(64, -1, -8):
+            end = -(-low >> unused) << unused
+            if end < low + size:
+                break
+        return (end % (1 << 8 * length)).to_bytes(length, "big").rstrip(b"\0")
 
 
 class Decoder:
@@ -112,7 +126,7 @@ class Decoder:
     def __init__(self, data: bytes) -> None:
         padded = data + b"\0" * (-len(data) % 4)
         self._coder = constriction.stream.queue.RangeDecoder(
-            np.frombuffer(padded, dtype="<u4").astype(np.uint32)
+            np.frombuffer(padded, dtype=">u4").astype(np.uint32)
         )
 
     def code(self, value: int, table: Table) -> int:

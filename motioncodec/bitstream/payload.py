@@ -82,6 +82,11 @@ class PersonChunk:
     extra: Curve | None = None
     confidence: Integers | None = None
 
+    @property
+    def present(self) -> bool:
+        """Whether any joint is there in any frame; if not, nothing else is written."""
+        return not bool(self.missing.all())
+
     @classmethod
     def empty(cls, layout: Layout) -> PersonChunk:
         """All zeros, in the shapes of a layout: what reading starts from."""

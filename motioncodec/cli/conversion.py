@@ -79,13 +79,9 @@ def check_model(model: str | None, device: str) -> None:
 
 def open_stream(file: BinaryIO, device: str, model: str | None) -> Decoder:
     """A ``.mtok`` stream, decoded with weights of the caller's where some are given."""
-    from motioncodec.codec import Decoder, Stream
-    from motioncodec.model.weights import find_weights
+    from motioncodec.codec import Decoder
 
-    decoder = Decoder(file, device)
-    if model is not None and decoder.header.model:
-        decoder.stream = Stream(decoder.header, device, find_weights(model))
-    return decoder
+    return Decoder(file, device, model)
 
 
 def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:

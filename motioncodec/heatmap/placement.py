@@ -1,8 +1,8 @@
 """Placement: where a person stands, which way they face, how large they are.
 
-A model sees every person alike: about the hips, facing one way, at one size (3D), or inside a
-smoothed box's size (2D). What was taken off is the placement; it is coded beside the tokens, so world or
-pixel coordinates come back.
+A model sees every person alike: about the hips, facing one way, at one size (3D: of the limbs;
+2D: of a smoothed box). What was taken off is the placement; it is coded beside the tokens, so
+world or pixel coordinates come back.
 
 Body units: 1.0 is a metre on a person of the reference size in 3D; in 2D half the longer side of
 the box is BOX_REACH. The heatmap volume spans [-EXTENT, EXTENT] in every axis.
@@ -236,7 +236,8 @@ def find_heading(points: Float64) -> Float64:
     for part in ("shoulder", "hip"):
         side = points[:, _AT["right_" + part]] - points[:, _AT["left_" + part]]
         across += np.nan_to_num(side[:, [0, 2]])
-    smooth = gaussian_filter1d(across, 15.0, axis=0, mode="nearest") + [1e-9, 0.0]
+    smooth = gaussian_filter1d(across, 15.0, axis=0, mode="nearest")
+    smooth[:, 0] += 1e-9  # so that somebody without shoulders faces ahead
     heading: Float64 = np.unwrap(np.arctan2(smooth[:, 1], smooth[:, 0]))
     return heading
 
@@ -262,16 +263,16 @@ __all__ = [
     "HEADING_STEPS",
     "KNOT_SPACING",
     "MODEL_RATE",
-    "Placement",
     "SCALE_STEPS",
     "SIZE_STEPS",
+    "Placement",
     "choose_anchor",
     "dequantise_scale",
     "fill_gaps",
-    "find_size",
     "find_heading",
     "find_hips",
     "find_scale",
+    "find_size",
     "from_model_axes",
     "quantise_scale",
     "to_model_axes",

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 PRESETS: tuple[str, ...] = ("f32", "f16", "f8")
-"""Presets from coarse to fine. A finer one holds the coarser: its files are these tokens and more."""
+"""From coarse to fine. A finer preset holds the coarser: its files have these tokens and more."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str) -> Config:
-        """Inverse of :meth:`to_json`; unknown keys raise TypeError."""
+        """Inverse of :meth:`to_json`; absent keys are defaults, unknown keys raise TypeError."""
         fields = json.loads(text)
-        fields["levels"] = tuple(Level(**level) for level in fields["levels"])
+        if "levels" in fields:
+            fields["levels"] = tuple(Level(**level) for level in fields["levels"])
         return cls(**fields)

@@ -1,4 +1,4 @@
-"""The weights that ship, by name and by permanent id; each with its prior, its card, its fingerprint.
+"""The weights that ship, by name and by permanent id, each with prior, card and fingerprint.
 
 The table of weights, configurations and priors are read without torch, so that ``info``, ``test``
 and ``decode --to tokens`` run without it; only :meth:`Weights.network` imports it.
@@ -125,7 +125,8 @@ def _network(weights: Weights, device: str) -> SlotVQGAN:
         network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"{weights.path.name}: expected the tensors of its configuration: {error}"
+            f"{weights.path.name}: expected the tensors of its configuration, found others: "
+            f"{str(error).splitlines()[0]}"
         ) from error
     return network.to(device).eval()
 
@@ -141,7 +142,8 @@ def resolve_device(device: str) -> str:
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise ModelError(
-            "device cuda: expected a CUDA device and a torch that was built for it, found none; use --device cpu"
+            "device cuda: expected a CUDA device and a torch built for it, found none; "
+            "use --device cpu"
         )
     return "cuda" if device in ("auto", "cuda") and available else "cpu"
 

@@ -34,7 +34,8 @@ def load_checkpoint(trainer: Trainer) -> bool:
     found, expected = state["config"]["model"], trainer.config.model
     if found != expected:
         raise FormatError(
-            f"{path}: expected a checkpoint of model {expected}, found {found}; choose another folder"
+            f"{path}: expected a checkpoint of model {expected}, found {found}; "
+            "choose another folder"
         )
     trainer.restore(state)
     return True

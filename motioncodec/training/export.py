@@ -1,4 +1,4 @@
-"""A trained network to the weights file that ships: rounded tensors, priors, prices of bits, card."""
+"""A trained network to the weights file that ships: rounded tensors, priors, prices, card."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.folder, self.device = config, folder, torch.device(device)
         folder.mkdir(parents=True, exist_ok=True)
-        shape = Config(**config.model) if start is None else start.config
+        shape = Config.from_json(json.dumps(config.model)) if start is None else start.config
         self.model = SlotVQGAN(shape, config.dropout)
         self.windows = Windows(
             train, shape.dims, config.frames, Augmentation(**config.augmentation), config.seed

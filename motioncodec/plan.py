@@ -1,0 +1,126 @@
+"""How a clip will be encoded: from settings and the clip to the header of its stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motioncodec.bitstream.header import (
+    CHUNK,
+    MAX_CELLS,
+    ORIGIN_STEPS,
+    WINDOW,
+    Header,
+    chunk_cells,
+    step_exponent,
+)
+from motioncodec.clip import Clip
+from motioncodec.errors import UsageError
+from motioncodec.heatmap.placement import (
+    dequantise_scale,
+    find_scale,
+    find_size,
+    quantise_scale,
+)
+from motioncodec.model.config import PRESETS
+from motioncodec.model.weights import Weights, default_weights, find_weights
+from motioncodec.tracks import (
+    canonical_points,
+    covered_joints,
+    find_references,
+    keypoint_step,
+    sample_frames,
+)
+
+LEAST_COVERED = 5
+"""Covered joints from which a model is used; below, every joint is written as a curve."""
+
+# Steps of the hips' curve in 2D, as a share of a body unit (3D: header.ORIGIN_STEPS).
+_HIPS_STEP_2D = {1: 0.1, 2: 0.05, 3: 0.025}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to encode.
+
+    Attributes:
+        preset: ``f32``, ``f16`` or ``f8``.
+        model: name of shipped weights or a path; the newest for the clip's dimensions if None.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        confidence_bits: for each confidence, 4 or 8; 0 leaves it out.
+    """
+
+    preset: str = "f16"
+    model: str | None = None
+    device: str = "auto"
+    confidence_bits: int = 4
+
+
+def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
+    """The header of a clip's stream, and the weights that its tokens are made with."""
+    if settings.preset not in PRESETS:
+        raise UsageError(f"preset: expected one of {', '.join(PRESETS)}, found {settings.preset!r}")
+    if settings.confidence_bits not in (0, 4, 8):
+        raise UsageError(f"confidence: expected off, 4 or 8 bits, found {settings.confidence_bits}")
+    covered, _ = covered_joints(clip.skeleton)
+    seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
+    weights = None
+    if seen[covered].sum() >= LEAST_COVERED:
+        weights = (
+            default_weights(clip.dims) if settings.model is None else find_weights(settings.model)
+        )
+        if weights.config.dims != clip.dims:
+            raise UsageError(
+                f"model {weights.name}: expected a model for {clip.dims}D keypoints, "
+                f"found one for {weights.config.dims}D"
+            )
+    depth = 0 if weights is None else weights.depth(settings.preset)
+    samples = [canonical_points(clip, p, sample_frames(clip, p)) for p in range(clip.persons)]
+    scales: tuple[int, ...] = ()
+    sizes = []
+    origin_step = 0
+    if weights is not None and clip.dims == 3:
+        scales = tuple(quantise_scale(find_scale(points)) for points in samples)
+        sizes = [dequantise_scale(scale) for scale in scales]
+        origin_step = ORIGIN_STEPS[depth]
+    elif weights is not None:
+        sizes = [float(np.median(find_size(points))) for points in samples if len(points)]
+        origin_step = step_exponent(_HIPS_STEP_2D[depth] * min(sizes, default=1.0))
+    inside = set(covered if weights is not None else [])
+    extra = [joint for joint in range(len(clip.skeleton)) if joint not in inside]
+    if not sizes:
+        # No body: a subject's size is how far its points lie apart.
+        some = clip.keypoints[~clip.missing]
+        spread = float(np.ptp(some, axis=0).max()) if len(some) else 1.0
+        sizes = [spread / 4 or 1.0]
+    chunk = CHUNK
+    # Crowds and marker sets get shorter chunks, so that memory stays what it is for one person.
+    while chunk > WINDOW and (
+        chunk_cells(chunk, clip.frame_rate, clip.persons, len(clip.skeleton)) > MAX_CELLS // 2
+    ):
+        chunk //= 2
+    header = Header(
+        frames=clip.frames,
+        frame_rate=clip.frame_rate,
+        skeleton=clip.skeleton.id,
+        names=() if clip.skeleton.id else clip.skeleton.joints,
+        covered=clip.skeleton.covered if covered and not clip.skeleton.id else (),
+        units=clip.units,
+        up=clip.up,
+        dims=clip.dims,
+        model=0 if weights is None else 4 * weights.id + depth,
+        fingerprint=0 if weights is None else weights.fingerprint_word,
+        people=clip.persons,
+        ids=clip.people,
+        scales=scales,
+        origin_step=origin_step,
+        references=tuple(find_references(clip, extra)),
+        keypoint_step=step_exponent(keypoint_step(clip, min(sizes))) if extra else 0,
+        confidence=settings.confidence_bits if clip.confidence is not None else 0,
+        chunk=chunk,
+        metadata=clip.metadata,
+    )
+    header.check_size(len(clip.skeleton))
+    return header, weights

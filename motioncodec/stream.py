@@ -1,0 +1,229 @@
+"""What a header determines: skeleton, weights, shapes of chunks, and the network once needed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motioncodec.bitstream.header import WINDOW, Header
+from motioncodec.bitstream.payload import Layout, PersonChunk
+from motioncodec.bitstream.prior import LevelPrior
+from motioncodec.errors import ClipError, ContainerError, ModelError
+from motioncodec.heatmap.placement import KNOT_SPACING, Placement
+from motioncodec.heatmap.resampling import to_clip_rate
+from motioncodec.model.config import PRESETS
+from motioncodec.model.weights import Weights, find_weights, resolve_device
+from motioncodec.skeleton import Skeleton, find_skeleton
+from motioncodec.tracks import covered_joints, extra_order, joined, placement
+
+if TYPE_CHECKING:
+    from motioncodec.model.quantizer import Rate
+    from motioncodec.model.vqgan import SlotVQGAN
+
+Float64 = NDArray[np.float64]
+
+
+class Stream:
+    """What a header determines: skeleton, weights, layouts, and a network once it is needed.
+
+    Raises:
+        ContainerError, ModelError: the header names what is not there.
+    """
+
+    def __init__(self, header: Header, device: str = "cpu", weights: Weights | None = None) -> None:
+        self.header, self.device = header, device
+        self.skeleton = (
+            Skeleton(header.names, covered=header.covered or (-1,) * len(header.names))
+            if header.skeleton == 0
+            else _skeleton(header.skeleton)
+        )
+        header.check_size(len(self.skeleton))
+        self.weights = weights if header.model else None
+        if header.model and weights is None:
+            if header.model_id == 0:
+                raise ModelError(
+                    f"made with weights of one's own (fingerprint {header.fingerprint:08x}): "
+                    "expected their .safetensors file; name it with --model"
+                )
+            self.weights = find_weights(header.model_id)
+        if header.model and self.weights is not None:
+            config = self.weights.config
+            if config.dims != header.dims or len(config.levels) < header.depth:
+                raise ContainerError(
+                    f"header: expected what model {self.weights.name} makes ({config.dims}D, up to "
+                    f"{len(config.levels)} levels), found {header.dims}D, {header.depth} levels"
+                )
+        self.covered = covered_joints(self.skeleton)[0] if header.model else []
+        covered = set(self.covered)
+        self.extra = [j for j in range(len(self.skeleton)) if j not in covered]
+        if len(header.references) != len(self.extra):
+            raise ContainerError(
+                f"header: expected references of {len(self.extra)} joints, "
+                f"found {len(header.references)}"
+            )
+        if any(r >= len(self.skeleton) for r in header.references):
+            raise ContainerError(
+                "header: expected references to joints of the skeleton, found others"
+            )
+
+    @cached_property
+    def priors(self) -> list[LevelPrior]:
+        """Of the levels that the stream has tokens of."""
+        if self.weights is None:
+            return []
+        if self.weights.fingerprint_word != self.header.fingerprint:
+            raise ModelError(
+                f"model {self.weights.name}: expected weights with fingerprint "
+                f"{self.header.fingerprint:08x} as the file names, found "
+                f"{self.weights.fingerprint_word:08x}; install the version that wrote the file"
+            )
+        return [LevelPrior(*arrays) for arrays in self.weights.prior_arrays[: self.header.depth]]
+
+    @cached_property
+    def strides(self) -> list[int]:
+        """Model frames in a step of each level."""
+        if self.weights is None:
+            return []
+        return [level.stride for level in self.weights.config.levels[: self.header.depth]]
+
+    def layout(self, chunk: int) -> Layout:
+        """Shapes of a chunk."""
+        start, stop = self.header.span(chunk)
+        first, last = self.header.frame_span(chunk)
+        return Layout(
+            last - first, len(self.skeleton), self.header.dims, (stop - start) // WINDOW,
+            len(self.extra), self.header.confidence, self.priors, self.strides, KNOT_SPACING,
+        )  # fmt: skip
+
+    @cached_property
+    def network(self) -> SlotVQGAN:
+        """The network on its device; importing torch starts here."""
+        assert self.weights is not None
+        return self.weights.network(resolve_device(self.device))
+
+    @cached_property
+    def rates(self) -> list[Rate]:
+        """What bits cost the encoder, by level."""
+        import torch
+
+        from motioncodec.model.quantizer import Rate
+
+        assert self.weights is not None
+        preset = PRESETS[self.header.depth - 1]
+        prices = self.weights.rate_weights.get(preset, [0.0] * self.header.depth)
+        device = next(self.network.parameters()).device
+        return [
+            Rate(
+                price,
+                torch.from_numpy(prior.lengths).to(device),
+                torch.from_numpy(prior.class_of.astype(np.int64)).to(device),
+            )
+            for price, prior in zip(prices, self.priors)
+        ]
+
+    def tokenize(self, points: Float64, peaks: Float64) -> list[NDArray[np.int64]]:
+        """(N, 20, D) body units and (N, 20) peaks to tokens of each level, (N / stride, slots)."""
+        import torch
+
+        device = next(self.network.parameters()).device
+        centres = torch.from_numpy(points[None].astype(np.float32)).to(device)
+        heights = torch.from_numpy(peaks[None].astype(np.float32)).to(device)
+        tokens = self.network.tokenize(centres, heights, self.header.depth, self.rates)
+        return [level[0].cpu().numpy().astype(np.int64) for level in tokens]
+
+    def detokenize(self, tokens: list[NDArray[np.int64]]) -> Float64:
+        """Tokens of each level to (N, 20, D) body units."""
+        import torch
+
+        device = next(self.network.parameters()).device
+        given = [torch.from_numpy(level[None]).to(device) for level in tokens]
+        points: Float64 = self.network.detokenize(given)[0].cpu().numpy().astype(np.float64)
+        return points
+
+    @cached_property
+    def extra_rounds(self) -> list[list[int]]:
+        """Uncovered joints in an order in which references come first."""
+        return extra_order(self.extra, self.header.references)
+
+    def margins(
+        self, mine: dict[int, PersonChunk], start: int, stop: int, margin: int
+    ) -> tuple[int, int]:
+        """Model frames about ``start`` to ``stop``, ``margin`` wider but within the run of chunks
+        in which the person is seen: what lies beyond an absence is another appearance."""
+        chunk = self.header.chunk
+        first, last = start // chunk, (stop - 1) // chunk
+        while first * chunk > start - margin and first - 1 in mine and mine[first - 1].present:
+            first -= 1
+        while (last + 1) * chunk < stop + margin and last + 1 in mine and mine[last + 1].present:
+            last += 1
+        return max(start - margin, first * chunk), min(stop + margin, self.header.span(last)[1])
+
+    def neighbours(self, start: int, stop: int) -> range:
+        """Chunks that hold model frames ``start`` to ``stop``."""
+        return range(start // self.header.chunk, -(-stop // self.header.chunk))
+
+    @property
+    def margin(self) -> int:
+        """Model frames on either side that decoding looks at."""
+        return (self.network.margin if self.header.model else 0) + WINDOW
+
+    def decode_body(
+        self, mine: dict[int, PersonChunk], person: int, start: int, stop: int
+    ) -> Float64:
+        """(N, K, D) covered joints in the models' axes at model frames ``start`` to ``stop``, which
+        are whole windows; other joints are 0.
+
+        Args:
+            mine: that person, in every chunk within the network's margin.
+        """
+        out = np.zeros((stop - start, len(self.skeleton), self.header.dims))
+        if not self.covered:
+            return out
+        low, high = self.margins(mine, start, stop, self.network.margin)
+        near = self.neighbours(low, high)
+        first = near[0] * self.header.chunk
+        tokens = [
+            np.concatenate([mine[c].tokens[level] for c in near])[
+                (low - first) // stride : (high - first) // stride
+            ]
+            for level, stride in enumerate(self.strides)
+        ]
+        body = self.detokenize(tokens)[start - low : stop - low]
+        covered, canonical = covered_joints(self.skeleton)
+        out[:, covered] = self.placement(mine, person, start, stop).invert(body)[:, canonical]
+        return out
+
+    def placement(
+        self, mine: dict[int, PersonChunk], person: int, start: int, stop: int
+    ) -> Placement:
+        """Placement at model frames ``start`` to ``stop``."""
+        near = self.neighbours(start, stop)
+        parts = []
+        for one in (mine[c] for c in near):
+            assert one.origin is not None and one.turn is not None
+            parts.append(placement(self.header, person, one.origin, one.turn))
+        first = near[0] * self.header.chunk
+        return joined(parts, self.header.dims == 3, slice(start - first, stop - first))
+
+    def at_clip_rate(self, values: Float64, low: int, frames: range) -> Float64:
+        """Values at model frames from ``low`` on to some clip frames."""
+        return to_clip_rate(values, self.header.frame_rate, frames.start, frames.stop, low)
+
+    def body_at_clip_rate(self, mine: dict[int, PersonChunk], person: int, chunk: int) -> Float64:
+        """(F, K, D) covered joints in the models' axes at a chunk's clip frames."""
+        low, high = self.margins(mine, *self.header.span(chunk), WINDOW)
+        frames = range(*self.header.frame_span(chunk))
+        return self.at_clip_rate(self.decode_body(mine, person, low, high), low, frames)
+
+
+def _skeleton(number: int) -> Skeleton:
+    try:
+        return find_skeleton(number)
+    except ClipError as error:
+        raise ContainerError(
+            f"header: expected a skeleton that this version knows, found id {number}; "
+            "upgrade motioncodec"
+        ) from error
