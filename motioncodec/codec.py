@@ -130,9 +130,9 @@ def _extra(
     clip: Clip, stream: Stream, mine: dict[int, PersonChunk], person: int, chunk: int
 ) -> Curve | None:
     """The curve of the uncovered joints of one chunk."""
-    frames = slice(*stream.header.frame_span(chunk))
     if not stream.extra:
         return None
+    frames = slice(*stream.header.frame_span(chunk))
     points = clip.keypoints[frames, person][:, stream.extra].astype(np.float64)
     body = stream.body_at_clip_rate(mine, person, chunk)
     return encode_extra(
@@ -228,11 +228,14 @@ class Decoder:
         frames = self.frames(asked)
         wanted = self._wanted(frames)
         chunks = self._load(wanted, self.stream.margin)
+        people = [
+            {c: found[person] for c, found in chunks.items()}
+            for person in range(self.header.people)
+        ]
         for c in wanted:
             first, last = self.header.frame_span(c)
             start, stop = max(first, frames.start), min(last, frames.stop)
-            for person in range(self.header.people):
-                mine = {near: found[person] for near, found in chunks.items()}
+            for person, mine in enumerate(people):
                 missing = mine[c].missing[start - first : stop - first]
                 levels = mine[c].confidence
                 confidence = np.ones(missing.shape, np.float32)

@@ -213,14 +213,15 @@ def find_references(clip: Clip, extra: list[int]) -> list[int]:
 
 
 def keypoint_step(clip: Clip, scale: float) -> float:
-    """Step for joints that no model covers: 6 mm or 1.2 pixels, or less where the subject is small.
+    """Step for joints that no model covers: 9 mm or 2 pixels, or less where the subject is small;
+    the mean error is below half of it.
 
     Args:
         scale: the clip's units per body unit, or half the subject's size without a body.
     """
     if clip.dims == 2:
-        return min(1.2, scale / 150) if clip.units == "px" else scale / 150
-    return min(0.006 / METRES.get(clip.units, 1.0), 0.006 * scale)
+        return min(2.0, scale / 80) if clip.units == "px" else scale / 80
+    return min(0.009 / METRES.get(clip.units, 1.0), 0.009 * scale)
 
 
 def extra_order(extra: list[int], references: tuple[int, ...]) -> list[list[int]]:

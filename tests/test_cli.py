@@ -785,7 +785,7 @@ def test_train_makes_weights_that_encode(here: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     "config",
     ["no json", "[]", '{"name": "x", "stps": 3}', '{"name": "x", "model": {"wdth": 3}}',
-        '{"name": "x", "model": {"levels": [{"stride": 8, "slots": 1}]}}',
+        '{"name": "x", "model": {"levels": [{"stride": 8}]}}',
      '{"name": "../x"}', '{"steps": 3}'],
 )  # fmt: skip
 def test_a_configuration_that_is_none(here: Path, config: str) -> None:

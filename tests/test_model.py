@@ -126,9 +126,10 @@ def test_priced_assignment_minimises_distance_plus_length() -> None:
     latents = torch.randn(6, 2, 4)
     lengths = torch.rand(2, 3, 8) * 10
     class_of = torch.randint(3, (2, 8))
-    free = quantizer.assign_along(latents, Rate(0.0, lengths, class_of))
+    free = quantizer.assign_along(latents[None], Rate(0.0, lengths, class_of))[0]
     assert torch.equal(free, quantizer.assign(latents))
-    tokens = quantizer.assign_along(latents, Rate(0.4, lengths, class_of))
+    both = torch.stack([latents.flip(0), latents])
+    tokens = quantizer.assign_along(both, Rate(0.4, lengths, class_of))[1]
     for slot in range(2):
         kind = 0
         for step in range(6):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -160,8 +162,11 @@ def train(
             "licence": "that of the data",
             "steps": trainer.step,
             "hours": round(trainer.seconds / 3600, 2),
+            "machine": f"{platform.machine()}, {trainer.device.type}, "
+            f"{torch.get_num_threads()} threads",
             "figures": figures,
             "motioncodec": motioncodec.__version__,
+            **settings.card,
         }
         export(trainer.average, motion, path, card, prices, quiet=quiet)
     click.echo(path)
@@ -179,7 +184,7 @@ def _check_config(settings: TrainingConfig, path: str) -> None:
 
     try:
         # A window is what its levels say, if they are levels.
-        Config(**settings.model).window  # noqa: B018 - reading it is the check
+        Config.from_json(json.dumps(settings.model)).window  # noqa: B018 - reading it is the check
         Augmentation(**settings.augmentation)
         # A name is a file's and a folder's.
         if not settings.name or os.path.basename(settings.name) != settings.name:

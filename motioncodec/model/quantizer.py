@@ -83,21 +83,20 @@ class SlotQuantizer(nn.Module):
         )
 
     def assign_along(self, latents: Tensor, rate: Rate) -> Tensor:
-        """(steps, slots, latent) to (steps, slots) tokens, step by step: each is the code of least
-        distance plus weighted length after the token chosen before it in its slot."""
-        slot = torch.arange(self.slots, device=latents.device)
-        cost = torch.baddbmm(
-            self.codebook.square().sum(-1)[:, None],
-            latents.transpose(0, 1), self.codebook.transpose(1, 2), alpha=-2.0,
-        ).transpose(0, 1)  # fmt: skip
-        kind = torch.zeros_like(slot)
+        """(B, steps, slots, latent) to (B, steps, slots) tokens, step by step: each is the code of
+        least distance plus weighted length after the token chosen before it in its slot."""
+        slot = torch.arange(self.slots, device=latents.device)[:, None]
+        offset = self.codebook.square().sum(-1)[:, None]
+        codes = self.codebook.transpose(1, 2)
         weighted = rate.lengths * rate.weight
+        kind = torch.zeros(self.slots, len(latents), dtype=torch.int64, device=latents.device)
         out = []
-        for step in cost:
-            token = (step + weighted[slot, kind]).argmin(-1)
+        for step in latents.permute(1, 2, 0, 3):
+            cost = torch.baddbmm(offset, step, codes, alpha=-2.0) + weighted[slot, kind]
+            token = cost.argmin(-1)
             kind = rate.class_of[slot, token]
             out.append(token)
-        return torch.stack(out)
+        return torch.stack(out).permute(2, 0, 1)
 
     def forward(self, latents: Tensor) -> Quantised:
         """(..., slots, latent) latents to code vectors, tokens and commitment loss."""

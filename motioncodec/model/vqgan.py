@@ -177,9 +177,7 @@ class SlotVQGAN(nn.Module):
                 flat = latents.flatten(0, 1)
                 chosen = coder.quantizer.assign(flat).reshape(latents.shape[:-1])
             else:
-                chosen = torch.stack(
-                    [coder.quantizer.assign_along(row, rates[level]) for row in latents]
-                )
+                chosen = coder.quantizer.assign_along(latents, rates[level])
             tokens.append(chosen)
             so_far = so_far + coder.decode(coder.quantizer.lookup(chosen), so_far)
         return tokens

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from motioncodec.errors import ModelError
 from motioncodec.model.config import PRESETS, Config
@@ -237,5 +237,5 @@ def save_weights(
         "rate_weights": json.dumps(rate_weights, sort_keys=True),
     }
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata)
+    partial.write_bytes(save(tensors, metadata))
     partial.replace(path)

@@ -54,6 +54,8 @@ class TrainingConfig:
         precision: ``float32`` or ``bfloat16`` (autocast; codebooks stay float32).
         rate_weights: for each preset the price of a bit at each of its levels, in squared network
             units, which encoders go by; given to the export, no part of the training.
+        card: what the model card says beside what the run knows of itself: attribution, licence,
+            known failures.
     """
 
     name: str
@@ -78,6 +80,7 @@ class TrainingConfig:
     seed: int = 0
     precision: str = "bfloat16"
     rate_weights: dict[str, list[float]] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> TrainingConfig:
@@ -177,6 +180,8 @@ class Trainer:
     def train(self) -> dict[str, Any]:
         """Runs to the last step; returns the last evaluation's figures."""
         figures: dict[str, Any] = {}
+        if self.step >= self.config.steps and self.val is not None:
+            figures = self.evaluate()
         while self.step < self.config.steps:
             began = time.perf_counter()
             losses = self.train_step()
