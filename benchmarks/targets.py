@@ -98,7 +98,7 @@ def opponent(path: Path, data: Path) -> dict[str, list[tuple[float, float]]]:
     for name in ("val", "hdm05"):
         test = module.windows(str(data / name))
         points = []
-        for step in (2.5, 1.8, 1.2, 0.8, 0.5, 0.3, 0.2, 0.12, 0.08, 0.05):
+        for step in (2.5, 1.8, 1.2, 0.8, 0.5, 0.3, 0.2, 0.12, 0.08, 0.05, 0.03, 0.02, 0.01, 0.006):
             rate, found = coder.run(test, step)
             points.append((float(rate), float(np.linalg.norm(found - test, axis=-1).mean() * 1000)))
         out[name] = points
@@ -147,8 +147,8 @@ def main() -> None:
                     rate, *limits = TARGETS_3D[preset]
                     limit = dict(zip(("val", "hdm05"), limits)).get(name)
                     target = f"{rate} bit/s" + (f", {limit} mm" if limit else "")
-                    if name in rival:
-                        them = f"{at_rate(rival[name], got['bit_s']):.1f} mm at this rate"
+                    if name in rival and (error := at_rate(rival[name], got["bit_s"])) > 0:
+                        them = f"{error:.1f} mm at this rate"
                 elif preset == "f16" and name == "val":
                     target = "350 bit/s, 8 px"
                 rows.append(

@@ -30,17 +30,17 @@ def draw(original: Clip, decoded: list[tuple[str, Clip]], path: Path) -> None:
         path: of the PNG.
     """
     frames = np.linspace(0, original.frames - 1, POSES).astype(int)
-    figure, rows = plt.subplots(len(decoded), 1, figsize=(13, 3.1 * len(decoded)), squeeze=False)
+    figure, rows = plt.subplots(len(decoded), 1, figsize=(13, 2.35 * len(decoded)), squeeze=False)
     for axes, (label, clip) in zip(rows[:, 0], decoded):
         for place, frame in enumerate(frames):
             for source, colour, width in ((original, "0.72", 4.0), (clip, "#c2410c", 1.4)):
                 points = flat(source, frame, original)
-                points[:, 0] += place * 1.35
+                points[:, 0] += place * 1.2
                 for child, parent in source.skeleton.bones:
                     axes.plot(*points[[child, parent]].T, color=colour, lw=width,
                               solid_capstyle="round", zorder=2 if width < 2 else 1)  # fmt: skip
             axes.text(
-                place * 1.35,
+                place * 1.2,
                 -0.16,
                 f"{frame / original.frame_rate:.1f} s",
                 ha="center",
@@ -48,7 +48,7 @@ def draw(original: Clip, decoded: list[tuple[str, Clip]], path: Path) -> None:
             )
         axes.set_title(label, loc="left", fontsize=11)
         axes.set_aspect("equal")
-        axes.set_xlim(-0.8, (POSES - 1) * 1.35 + 0.8)
+        axes.set_xlim(-0.8, (POSES - 1) * 1.2 + 0.8)
         axes.axis("off")
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -120,10 +120,9 @@ def _tokens(
     samples = sample_canonical(clip, person, low, high)
     where = stream.placement(mine, person, low, high)
     tokens = stream.tokenize(where.apply(samples.points), samples.seen * samples.confidence)
-    return [
-        level[(start - low) // stride : (stop - low) // stride]
-        for level, stride in zip(tokens, stream.strides)
-    ]
+    skip = [(start - low) // stride for stride in stream.strides]
+    steps = stream.layout(chunk).steps
+    return [level[a : a + n] for level, a, n in zip(tokens, skip, steps)]
 
 
 def _extra(

@@ -95,7 +95,8 @@ class Stream:
         first, last = self.header.frame_span(chunk)
         return Layout(
             last - first, len(self.skeleton), self.header.dims, (stop - start) // WINDOW,
-            len(self.extra), self.header.confidence, self.priors, self.strides, KNOT_SPACING,
+            len(self.extra), self.header.confidence, self.priors,
+            [self.header.steps(chunk, stride) for stride in self.strides], KNOT_SPACING,
         )  # fmt: skip
 
     @cached_property
@@ -185,12 +186,12 @@ class Stream:
         low, high = self.margins(mine, start, stop, self.network.margin)
         near = self.neighbours(low, high)
         first = near[0] * self.header.chunk
-        tokens = [
-            np.concatenate([mine[c].tokens[level] for c in near])[
-                (low - first) // stride : (high - first) // stride
-            ]
-            for level, stride in enumerate(self.strides)
-        ]
+        tokens = []
+        for level, stride in enumerate(self.strides):
+            steps = np.arange((low - first) // stride, (high - first) // stride)
+            rows = np.concatenate([mine[c].tokens[level] for c in near])
+            # Steps that begin after the clip's end are not written: the last one is held.
+            tokens.append(rows[np.minimum(steps, len(rows) - 1)])
         body = self.detokenize(tokens)[start - low : stop - low]
         covered, canonical = covered_joints(self.skeleton)
         out[:, covered] = self.placement(mine, person, start, stop).invert(body)[:, canonical]

@@ -228,7 +228,7 @@ def chunk(
     extra: int,
     confidence_bits: int,
     priors: Sequence[tuple[list[list[list[int]]], list[list[int]]]] = (),
-    strides: Sequence[int] = (),
+    steps: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
@@ -242,10 +242,7 @@ def chunk(
             person["origin"] = curve(coder, "hips" if dims == 3 else "hips_2d", windows, dims)
             kind = "heading" if dims == 3 else "box"
             person["turn"] = knots(coder, kind, 2 * windows + 1, 1, 1)[0]
-            person["tokens"] = [
-                tokens(coder, 32 * windows // stride, *prior)
-                for prior, stride in zip(priors, strides)
-            ]
+            person["tokens"] = [tokens(coder, count, *prior) for prior, count in zip(priors, steps)]
         if extra:
             blocks = max((frames + 30) // 32, 0)
             person["extra"] = curve(coder, "keypoint", blocks, extra * dims)

@@ -90,7 +90,7 @@ def test_the_golden_files_decode(name: str) -> None:
             dims=layout.dims, windows=layout.windows, extra=layout.extra,
             confidence_bits=layout.confidence_bits,
             priors=[(p.frequencies.tolist(), p.class_of.tolist()) for p in layout.priors],
-            strides=layout.strides,
+            steps=layout.steps,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()

@@ -82,7 +82,7 @@ def chunks(draw: st.DrawFn) -> tuple[Layout, list[PersonChunk]]:
             synthetic_prior(level, slots, classes, codes)
             for level, (slots, classes, codes) in enumerate([(2, 3, 5), (3, 1, 2), (1, 4, 16)])
         ][:depth],
-        strides=[32, 16, 8][:depth],
+        steps=[windows, draw(st.integers(1, 2 * windows)), 4 * windows - 3][:depth],
     )
     size = draw(st.sampled_from([0.0, 0.5, 20.0, 1e9]))
     people = []
@@ -135,7 +135,7 @@ def reference(data: bytes, people: int, layout: Layout) -> list[dict[str, Any]]:
         data, people=people, frames=layout.frames, joints=layout.joints, dims=layout.dims,
         windows=layout.windows, extra=layout.extra, confidence_bits=layout.confidence_bits,
         priors=[(p.frequencies.tolist(), p.class_of.tolist()) for p in layout.priors],
-        strides=layout.strides,
+        steps=layout.steps,
     )  # fmt: skip
 
 

@@ -127,6 +127,12 @@ class Header:
         stop = min(start + self.chunk, -(-self.model_frames // WINDOW) * WINDOW)
         return start, stop
 
+    def steps(self, chunk: int, stride: int) -> int:
+        """Steps of a level in a chunk: those that begin within the clip."""
+        start = chunk * self.chunk
+        stop = min(start + self.chunk, self.model_frames)
+        return -(-(stop - start) // stride)
+
     def frame_span(self, chunk: int) -> tuple[int, int]:
         """Clip frames of a chunk: those at or after its first model frame, before the next's."""
         start, stop = (

@@ -42,7 +42,7 @@ class Layout:
         extra: joints written as curves, E.
         confidence_bits: 0 for none.
         priors: of the levels of tokens; empty without a model.
-        strides: model frames in a step of each level.
+        steps: of each level.
         knot_spacing: model frames between knots of heading or size.
     """
 
@@ -53,7 +53,7 @@ class Layout:
     extra: int
     confidence_bits: int
     priors: Sequence[LevelPrior] = ()
-    strides: Sequence[int] = ()
+    steps: Sequence[int] = ()
     knot_spacing: int = 16
 
     @property
@@ -103,8 +103,8 @@ class PersonChunk:
             origin=curve(layout.windows, layout.dims) if model else None,
             turn=np.zeros((layout.knots, 1), np.int64) if model else None,
             tokens=[
-                np.zeros((layout.windows * BLOCK // stride, prior.slots), np.int64)
-                for prior, stride in zip(layout.priors, layout.strides)
+                np.zeros((steps, prior.slots), np.int64)
+                for prior, steps in zip(layout.priors, layout.steps)
             ],
             extra=curve(curve_blocks(layout.frames), layout.extra * layout.dims)
             if layout.extra

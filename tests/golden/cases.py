@@ -123,7 +123,10 @@ def body() -> Case:
     source, layouts, people = numbers(11), [], []
     for c in range(header.chunks):
         (start, stop), (first, last) = header.span(c), header.frame_span(c)
-        layout = Layout(last - first, 3, 3, (stop - start) // 32, 1, 4, priors, [32, 16, 8])
+        layout = Layout(
+            last - first, 3, 3, (stop - start) // 32, 1, 4, priors,
+            [header.steps(c, stride) for stride in (32, 16, 8)],
+        )  # fmt: skip
         seen = runs(layout.frames, 3, 9)
         absent = np.ones_like(seen) if c else np.zeros_like(seen)
         layouts.append(layout)
@@ -137,7 +140,7 @@ def detections() -> Case:
         frames=40, frame_rate=25.0, skeleton=0, names=("hip", "knee"), units="px", up="-y", dims=2,
         model=4 * 4712 + 1, fingerprint=0xFEDCBA98, origin_step=31, confidence=8,
     )  # fmt: skip
-    layout = Layout(40, 2, 2, 2, 0, 8, [prior(4, 3, 4, 128)], [32])
+    layout = Layout(40, 2, 2, 2, 0, 8, [prior(4, 3, 4, 128)], [header.steps(0, 32)])
     return Case(header, (layout,), ((person(numbers(12), layout, runs(40, 2, 40)),),))
 
 
