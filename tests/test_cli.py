@@ -467,7 +467,8 @@ def test_tokens(streams: Path) -> None:
         assert found["strides"].tolist() == [32, 16]
         people, steps, _slots = found["f32"].shape
         assert people == 1
-        assert found["f16"].shape[1] == 2 * steps
+        # The last window may need only one of its two.
+        assert found["f16"].shape[1] in (2 * steps - 1, 2 * steps)
 
 
 def test_a_clip_without_a_body_has_no_heatmaps(here: Path) -> None:
