@@ -114,7 +114,7 @@ def at_rate(points: list[tuple[float, float]], rate: float) -> float:
 def table(rows: list[dict[str, object]]) -> str:
     """Markdown, a row for each keypoint kind, set and preset."""
     lines = [
-        "| keypoints | clips | preset | bytes | bit/s | mean error | p99 | max | targets | opponent |",
+        "| keypoints | set | preset | bytes | bit/s | mean error | p99 | max | target | opponent |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

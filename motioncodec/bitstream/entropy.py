@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
-import constriction
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,9 +58,18 @@ class Table:
                 f"frequency table: expected at least 2 numbers from 1 that add up to {TOTAL}, "
                 f"found {f.shape} adding up to {int(f.sum())}"
             )
-        self.model = constriction.stream.model.Categorical(
+        self.model = _coders().model.Categorical(
             f.astype(np.float64) / TOTAL, perfect=False, lazy=False
         )
+
+
+@cache
+def _coders() -> Any:
+    """constriction, from the first table on: who only fits tables, as training does, need not have
+    it."""
+    import constriction
+
+    return constriction.stream
 
 
 class Coder(Protocol):
@@ -76,14 +84,14 @@ class Coder(Protocol):
 
 @cache
 def _uniform(size: int) -> Any:
-    return constriction.stream.model.Uniform(size)
+    return _coders().model.Uniform(size)
 
 
 class Encoder:
     """Writes; :meth:`finish` gives the bytes."""
 
     def __init__(self) -> None:
-        self._coder = constriction.stream.queue.RangeEncoder()
+        self._coder = _coders().queue.RangeEncoder()
 
     def code(self, value: int, table: Table) -> int:
         self._coder.encode(value, table.model)
@@ -125,7 +133,7 @@ class Decoder:
 
     def __init__(self, data: bytes) -> None:
         padded = data + b"\0" * (-len(data) % 4)
-        self._coder = constriction.stream.queue.RangeDecoder(
+        self._coder = _coders().queue.RangeDecoder(
             np.frombuffer(padded, dtype=">u4").astype(np.uint32)
         )
 

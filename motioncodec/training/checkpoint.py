@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,23 +14,29 @@ if TYPE_CHECKING:
     from motioncodec.training.trainer import Trainer
 
 
+NAME = "checkpoint.pt"
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run left one there."""
+    return (folder / NAME).exists()
+
+
 def save_checkpoint(trainer: Trainer) -> None:
     """Writes ``checkpoint.pt`` in the trainer's folder, whole or not at all."""
-    path = trainer.folder / "checkpoint.pt"
-    partial = path.with_name("checkpoint.pt.partial")
+    path = trainer.folder / NAME
+    partial = path.with_name(NAME + ".partial")
     torch.save(trainer.state(), partial)
     os.replace(partial, path)
 
 
-def load_checkpoint(trainer: Trainer) -> bool:
-    """Restores ``checkpoint.pt`` if there is one; returns whether there was.
+def load_checkpoint(trainer: Trainer) -> None:
+    """Restores ``checkpoint.pt`` from the trainer's folder.
 
     Raises:
         FormatError: it belongs to a run with another configuration.
     """
-    path = trainer.folder / "checkpoint.pt"
-    if not path.exists():
-        return False
+    path = trainer.folder / NAME
     state = torch.load(path, map_location="cpu", weights_only=True)
     found, expected = state["config"]["model"], trainer.config.model
     if found != expected:
@@ -38,4 +45,3 @@ def load_checkpoint(trainer: Trainer) -> bool:
             "choose another folder"
         )
     trainer.restore(state)
-    return True

@@ -17,7 +17,7 @@ from motioncodec.model.config import Config
 from motioncodec.model.moments import splat
 from motioncodec.model.vqgan import SlotVQGAN
 from motioncodec.training.augmentation import NO_AUGMENTATION, Augmentation, Windows
-from motioncodec.training.checkpoint import load_checkpoint, save_checkpoint
+from motioncodec.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from motioncodec.training.components import start_from_components
 from motioncodec.training.data import Motion
 from motioncodec.training.discriminator import Discriminator
@@ -129,8 +129,6 @@ class Trainer:
         if val is not None:
             # 2D is evaluated on projections too: cameras drawn once, no noise.
             self.val = Windows(val, shape.dims, config.frames, NO_AUGMENTATION, 1).batch(192)
-        self.average = SlotVQGAN(shape)
-        self.discriminator = Discriminator(shape).to(self.device)
         self.step = 0
         self.seconds = 0.0
         if start is not None:
@@ -138,15 +136,7 @@ class Trainer:
             for coder in self.model.levels:
                 quantizer = coder.quantizer
                 quantizer.sums.copy_(quantizer.codebook * quantizer.usage[..., None])
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            config.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=config.weight_decay,
-        )
-        self.judge = torch.optim.Adam(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
-        resumed = load_checkpoint(self)
-        if not resumed and start is None:
+        elif not has_checkpoint(folder):
             calm = Windows(
                 train, shape.dims, config.frames,
                 Augmentation(**{**config.augmentation, "absent": 0, "absent_2d": 0, "gap": 0}),
@@ -155,10 +145,20 @@ class Trainer:
             noisy, seen, _ = calm.batch(config.start_windows)
             errors = start_from_components(self.model, noisy, seen)
             self._log(start_rms=[round(error, 4) for error in errors])
-        if not resumed:
-            self.average.load_state_dict(self.model.state_dict())
+        # To the device before there are optimisers, whose state follows the parameters'.
         self.model.to(self.device)
-        self.average.to(self.device).eval()
+        self.average = SlotVQGAN(shape).to(self.device).eval()
+        self.average.load_state_dict(self.model.state_dict())
+        self.discriminator = Discriminator(shape).to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=config.weight_decay,
+        )
+        self.judge = torch.optim.Adam(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
+        if has_checkpoint(folder):
+            load_checkpoint(self)
 
     def _log(self, **figures: Any) -> None:
         line = json.dumps({"step": self.step, "seconds": round(self.seconds), **figures})
