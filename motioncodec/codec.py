@@ -156,17 +156,27 @@ class Decoder:
             without reading the rest.
         device: ``auto``, ``cpu`` or ``cuda``.
         model: path of the weights, where the stream was made with some that do not ship.
+        salvage: take damaged chunks for chunks in which nobody is there, and note them in
+            ``damaged``, instead of refusing the stream.
 
     Raises:
         ContainerError: it is not a whole, undamaged header.
     """
 
-    def __init__(self, source: BinaryIO, device: str = "auto", model: str | None = None) -> None:
+    def __init__(
+        self,
+        source: BinaryIO,
+        device: str = "auto",
+        model: str | None = None,
+        *,
+        salvage: bool = False,
+    ) -> None:
         self.reader = Reader(
             source, KNOWN_KEYS, chunks_of=lambda packed: Header.unpack(packed).chunks
         )
         self.header = Header.unpack(self.reader.header)
-        self.device, self.model = device, model
+        self.device, self.model, self.salvage = device, model, salvage
+        self.damaged: set[int] = set()
 
     @cached_property
     def stream(self) -> Stream:
@@ -215,12 +225,26 @@ class Decoder:
             return {}
         reach = -(-margin // self.header.chunk)
         near = range(max(wanted[0] - reach, 0), min(wanted[-1] + reach + 1, self.header.chunks))
+        if self.salvage:
+            found = dict(item for item in self.reader.salvage() if item[0] in near)
+            return {c: self._salvaged(c, found[c]) for c in near}
         whole = len(near) == self.header.chunks
         payloads = enumerate(self.reader) if whole else ((c, self.reader.chunk(c)) for c in near)
         return {
             c: decode_chunk(payload, self.header.people, self.stream.layout(c))
             for c, payload in payloads
         }
+
+    def _salvaged(self, chunk: int, payload: bytes | None) -> list[PersonChunk]:
+        """People of a chunk, absent where it is damaged."""
+        layout = self.stream.layout(chunk)
+        if payload is not None:
+            try:
+                return decode_chunk(payload, self.header.people, layout)
+            except ContainerError:
+                pass
+        self.damaged.add(chunk)
+        return [PersonChunk.absent(layout) for _ in range(self.header.people)]
 
     def parts(self, asked: range | None = None) -> Iterator[Part]:
         """Some frames, or all, in order: one person of one chunk after another."""

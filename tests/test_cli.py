@@ -873,3 +873,23 @@ def test_no_name_is_taken_for_two(here: Path) -> None:
     pair: Callable[..., list[outputs.Job]] = outputs.pair
     with pytest.raises(motioncodec.MotionCodecError, match="of its own"):
         pair(["a.npz", "./b.npz"], None, None, same, binary=True, force=False, remove=False)
+
+
+def test_salvage_writes_what_is_whole_and_fails(here: Path) -> None:
+    clip = read_clip("a.npz")
+    long = replace(clip, keypoints=np.concatenate([clip.keypoints] * 16), frame_rate=30.0)
+    write_clip(long, "long.npz")
+    assert run("encode", "long.npz", "-q").exit_code == 0
+    data = bytearray(Path("long.mtok").read_bytes())
+    data[-200] ^= 1
+    Path("long.mtok").write_bytes(data)
+    assert run("decode", "long.mtok", "-o", "b.npz").exit_code == 1
+    assert "--salvage" in run("decode", "long.mtok", "-o", "b.npz").stderr
+    result = run("decode", "long.mtok", "-o", "b.npz", "--salvage")
+    assert result.exit_code == 1
+    assert "frames 2048:2288 are damaged and left missing" in result.stderr
+    found = read_clip("b.npz")
+    assert found.missing[2048:].all()
+    assert (found.missing[:2048] == long.missing[:2048]).all()
+    refused = run("decode", "long.mtok", "-o", "c.npz", "--salvage", "--rm")
+    assert refused.exit_code == 2

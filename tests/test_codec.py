@@ -305,3 +305,26 @@ def test_windows_fit_the_weights() -> None:
 
     for weights in shipped():
         assert weights.config.window == WINDOW
+
+
+def test_salvage_gives_the_undamaged_chunks(capture: Clip) -> None:
+    long = replace(capture, keypoints=np.concatenate([capture.keypoints] * 16))
+    data = encoded(long)
+    whole = decode_clip(data)
+    broken = Decoder(io.BytesIO(data))
+    at = data.index(broken.reader.chunk(1)) + 20
+    damaged = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+    with pytest.raises(MotionCodecError, match="chunk 1"):
+        decode_clip(damaged)
+    decoder = Decoder(io.BytesIO(damaged), salvage=True)
+    found = decoder.clip()
+    assert decoder.damaged == {1}
+    first, last = decoder.header.frame_span(1)
+    assert found.missing[first:last].all()
+    for part in (slice(0, first), slice(last, None)):
+        assert (found.missing[part] == whole.missing[part]).all()
+    # Away from the wound nothing changes; beside it the network misses its neighbours.
+    np.testing.assert_allclose(
+        found.keypoints[: first - 200], whole.keypoints[: first - 200], atol=1e-5
+    )
+    assert np.nanmean(errors(found, whole)) < 0.02

@@ -338,3 +338,11 @@ def attempt(data: bytes, name: str) -> None:
                 assert len(str(error)) < 400
             else:
                 assert clip.frames >= 0
+
+
+def test_npz_metadata_comes_back(tmp_path: Path) -> None:
+    clip = Clip(
+        np.zeros((2, 1, 1, 3)), 30.0, Skeleton(("a",)), metadata={"source": "studio 4", "take": 7}
+    )
+    write_clip(clip, tmp_path / "a.npz")
+    assert read_clip(tmp_path / "a.npz").metadata == clip.metadata

@@ -114,6 +114,13 @@ class PersonChunk:
             else None,
         )
 
+    @classmethod
+    def absent(cls, layout: Layout) -> PersonChunk:
+        """Somebody who is not there throughout."""
+        nobody = cls.empty(layout)
+        nobody.missing = np.ones((layout.frames, layout.joints), bool)
+        return nobody
+
 
 def encode_chunk(people: Sequence[PersonChunk], layout: Layout) -> bytes:
     """People of one chunk to bytes."""
@@ -137,10 +144,8 @@ def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChun
     missing = _code_missing(coder, given.missing)
     out = PersonChunk(missing)
     if missing.all():
-        # Nobody there: nothing else is written, and what reads needs shapes alone.
-        nobody = PersonChunk.empty(layout)
-        nobody.missing = missing
-        return nobody
+        # Nothing else is written, and what reads needs shapes alone.
+        return PersonChunk.absent(layout)
     if given.origin is not None and given.turn is not None:
         out.origin = code_curve(coder, given.origin, "hips" if layout.dims == 3 else "hips_2d")
         out.turn = code_knots(coder, given.turn, "heading" if layout.dims == 3 else "box")

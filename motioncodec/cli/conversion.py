@@ -77,11 +77,13 @@ def check_model(model: str | None, device: str) -> None:
         raise UsageError(explain(error)) from error
 
 
-def open_stream(file: BinaryIO, device: str, model: str | None) -> Decoder:
+def open_stream(
+    file: BinaryIO, device: str, model: str | None, *, salvage: bool = False
+) -> Decoder:
     """A ``.mtok`` stream, decoded with weights of the caller's where some are given."""
     from motioncodec.codec import Decoder
 
-    return Decoder(file, device, model)
+    return Decoder(file, device, model, salvage=salvage)
 
 
 def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:
@@ -225,6 +227,11 @@ def _encoded(clip: Clip, settings: Settings, report: Report, label: str) -> byte
 @click.option(
     "--dense", is_flag=True, help="Heatmaps of 3D clips as voxels in place of three projections."
 )
+@click.option(
+    "--salvage",
+    is_flag=True,
+    help="From a damaged file what is whole; joints are missing in the rest. Fails all the same.",
+)
 @model_option
 @device_option
 @force_option
@@ -240,6 +247,7 @@ def decode(
     heatmap_size: int,
     sigma: float,
     dense: bool,
+    salvage: bool,
     model: str | None,
     device: str,
     force: bool,
@@ -251,6 +259,8 @@ def decode(
     The output is written beside the input: walk.mtok becomes walk.npz, walk.heatmaps.npz or
     walk.tokens.npz. Inputs are kept.
     """
+    if salvage and (remove or kind == "tokens"):
+        raise UsageError("--salvage: expected neither --rm nor --to tokens beside it, found one")
     chosen = _output_format(kind, output, output_format)
     suffix = FORMATS[chosen].suffixes[0] if kind == "keypoints" else f".{kind}.npz"
     jobs = pair(
@@ -266,7 +276,7 @@ def decode(
             with report.about(job.label):
                 refuse_existing(job, force)
                 with opened(job.source) as file:
-                    decoder = open_stream(file, device, model)
+                    decoder = open_stream(file, device, model, salvage=salvage)
                     some = _frames(decoder, frames)
                     if kind == "keypoints":
                         _decode_keypoints(decoder, some, job, force, remove, chosen, report)
@@ -277,6 +287,9 @@ def decode(
                         _decode_heatmaps(decoder, some, job, force, remove, look, report)
                 if remove:
                     remove_input(job)
+                for chunk in sorted(decoder.damaged):
+                    first, last = decoder.header.frame_span(chunk)
+                    report.fail(job.label, f"frames {first}:{last} are damaged and left missing")
                 if job.target != STANDARD:
                     count = len(decoder.frames(some))
                     report.say(

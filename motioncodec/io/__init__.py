@@ -181,8 +181,8 @@ def write_clip(
     """Writes a clip; a file at a path appears whole or not at all.
 
     Args:
-        clip: what to write. ``npy`` keeps the positions alone; ``npz``, ``csv`` and ``json`` keep
-            everything but the metadata.
+        clip: what to write. ``npz`` keeps everything, ``csv`` and ``json`` everything but the
+            metadata, ``npy`` the positions alone.
         target: a path or a binary stream.
         format: one of :data:`WRITERS`; by the path's suffix if not given.
 

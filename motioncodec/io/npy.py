@@ -198,6 +198,10 @@ def write_npz(clip: Clip, stream: BinaryIO) -> None:
         fields["confidence"] = clip.confidence[:, 0] if one else clip.confidence
     if clip.people:
         fields["people"] = np.array(clip.people, dtype=np.str_)
+    for name, value in clip.metadata.items():
+        # What was read as a field of its own goes back as one.
+        if name.isidentifier() and name not in fields and isinstance(value, str | int | float):
+            fields[name] = np.array(value)
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in fields.items():
             info = zipfile.ZipInfo(f"{name}.npy", _FIRST_ZIP_DATE)
