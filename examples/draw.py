@@ -48,6 +48,7 @@ def draw(original: Clip, decoded: list[tuple[str, Clip]], path: Path) -> None:
             )
         axes.set_title(label, loc="left", fontsize=11)
         axes.set_aspect("equal")
+        axes.set_ylim(-0.3, 1.95)
         axes.set_xlim(-0.8, (POSES - 1) * 1.2 + 0.8)
         axes.axis("off")
     figure.tight_layout()
