@@ -18,6 +18,19 @@ UNITS: tuple[str, ...] = ("m", "cm", "mm", "px")
 UP_AXES: tuple[str, ...] = ("x", "y", "z", "-x", "-y", "-z")
 
 
+def _settled(values: Any) -> Float32:
+    """Float32 that nobody can change any more: a copy, unless nobody could before, for a long
+    clip's arrays are most of the memory that it takes."""
+    array: Float32 = np.asarray(values, dtype=np.float32)
+    base = array.base
+    fixed = base is None or (isinstance(base, np.ndarray) and not base.flags.writeable)
+    fresh = array is not values and base is None
+    if not fresh and not (array is values and fixed and not array.flags.writeable):
+        array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
 @dataclass(frozen=True, eq=False)
 class Clip:
     """Keypoints of one or several people over time.
@@ -45,7 +58,7 @@ class Clip:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        keypoints = np.array(self.keypoints, dtype=np.float32)
+        keypoints = _settled(self.keypoints)
         if keypoints.ndim == 3:
             keypoints = keypoints[:, None]
         if keypoints.ndim != 4 or keypoints.shape[3] not in (2, 3):
@@ -65,8 +78,12 @@ class Clip:
                 f"keypoints: expected finite numbers or NaN, found infinity at frame {frame}, "
                 f"person {person}, joint {self.skeleton.joints[joint]}"
             )
-        keypoints[np.isnan(keypoints).any(axis=-1)] = np.nan
-        keypoints.flags.writeable = False
+        absent = np.isnan(keypoints)
+        partly = absent.any(axis=-1) & ~absent.all(axis=-1)
+        if partly.any():
+            keypoints = keypoints.copy()
+            keypoints[partly] = np.nan
+            keypoints.flags.writeable = False
         object.__setattr__(self, "keypoints", keypoints)
         rate = float(self.frame_rate)
         if not 0 < rate <= 100_000:

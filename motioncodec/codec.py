@@ -296,6 +296,7 @@ class Decoder:
                 confidence[part.rows, part.person] = part.confidence
             if progress and part.person + 1 == header.people:
                 progress(len(part.frames))
+        keypoints.flags.writeable = False  # so that the clip need not copy
         return Clip(
             keypoints, header.frame_rate, self.stream.skeleton, confidence, header.units, header.up,
             header.ids, header.metadata,

@@ -39,6 +39,21 @@ def test_arrays_are_copies_that_nobody_can_change() -> None:
         clip.keypoints[0] = 1
 
 
+def test_an_array_that_nobody_can_change_is_not_copied() -> None:
+    points = np.zeros((4, 1, 2, 3), np.float32)
+    view = points[1:]
+    view.flags.writeable = False
+    assert not np.shares_memory(Clip(view, 30, PAIR).keypoints, points)
+    points.flags.writeable = False
+    assert np.shares_memory(Clip(points, 30, PAIR).keypoints, points)
+    clip = Clip(points, 30, PAIR)
+    assert np.shares_memory(clip.window(1, 3).keypoints, clip.keypoints)
+    shared = memoryview(bytearray(4 * 6)).cast("f", (1, 2, 3))
+    clip = Clip(shared, 30, PAIR)
+    shared[0, 0, 0] = 5.0
+    assert not clip.keypoints.any()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

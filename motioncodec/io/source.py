@@ -162,6 +162,10 @@ class Source:
             elif skeleton is None:
                 names = numbered_joints(count) if joints is None else tuple(joints)  # type: ignore[arg-type]
                 skeleton = Skeleton.from_names(names)
+            # Read for this clip alone, so it need not be copied for it.
+            for array in (points.base, points):
+                if isinstance(array, np.ndarray):
+                    array.flags.writeable = False
             return Clip(
                 points, rate, skeleton, None if confidence is None else np.asarray(confidence),
                 units, up, tuple(people), dict(metadata or {}),
