@@ -32,6 +32,7 @@ type: install  ## mypy, strict
 bench: install  ## rate and error on held-out clips (needs DATA=folder with train, val, hdm05)
 	$(BIN)/python benchmarks/targets.py $(DATA) $(if $(OPPONENT),--opponent $(OPPONENT)) \
 		--markdown benchmarks/targets.md
+	$(BIN)/python benchmarks/layers.py $(DATA)
 	$(BIN)/python benchmarks/speed.py
 
 golden: install  ## print the golden bytes again; --force in tests/golden/make.py overwrites them
