@@ -26,7 +26,6 @@ from motioncodec.heatmap.placement import (
     find_heading,
     find_hips,
     find_size,
-    from_model_axes,
     to_model_axes,
 )
 from motioncodec.heatmap.resampling import model_frames
@@ -309,7 +308,6 @@ __all__ = [
     "encode_extra",
     "extra_order",
     "find_references",
-    "from_model_axes",
     "joined",
     "keypoint_step",
     "place",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from motioncodec.bitstream.header import WINDOW
+from motioncodec.bitstream.header import WINDOW, Header
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder, Settings, decode_clip, encode_clip
 from motioncodec.errors import ModelError, MotionCodecError, UsageError
 from motioncodec.heatmap.rendering import extract_keypoints
+from motioncodec.heatmap.resampling import model_frames
 from motioncodec.io import read_clip
 from motioncodec.skeleton import Skeleton, find_skeleton
 
@@ -328,3 +330,15 @@ def test_salvage_gives_the_undamaged_chunks(capture: Clip) -> None:
         found.keypoints[: first - 200], whole.keypoints[: first - 200], atol=1e-5
     )
     assert np.nanmean(errors(found, whole)) < 0.02
+
+
+@pytest.mark.parametrize("rate", [1.0, 23.976, 24.0, 29.97, 30.0, 60.0024986, 119.88, 1000.0])
+def test_the_format_and_the_sampler_count_frames_alike(rate: float) -> None:
+    """The format may not import the sampler, so each has the formula."""
+    for frames in (*range(1, 70), 1024, 4095, 100_003):
+        header = Header(frames=frames, frame_rate=rate)
+        assert header.model_frames == model_frames(frames, rate)
+        spans = [header.frame_span(c) for c in range(header.chunks)]
+        assert spans[0][0] == 0
+        assert spans[-1][1] == frames
+        assert all(a[1] == b[0] for a, b in pairwise(spans))

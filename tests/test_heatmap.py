@@ -31,7 +31,7 @@ from motioncodec.heatmap.rendering import (
     render_heatmaps,
     to_pixels,
 )
-from motioncodec.heatmap.resampling import first_frame_at, model_frames, to_clip_rate, to_model_rate
+from motioncodec.heatmap.resampling import model_frames, to_clip_rate, to_model_rate
 
 PIXEL = 2 * EXTENT / 64
 
@@ -210,4 +210,3 @@ def test_resampling_reaches_every_frame(frames: int, rate: float, seed: int) -> 
 def test_30_frames_a_second_pass_untouched() -> None:
     values = np.random.default_rng(0).normal(size=(50, 4))
     assert (to_clip_rate(to_model_rate(values, 30.0), 30.0, 0, 50) == values).all()
-    assert first_frame_at(10, 120.0) == 40

@@ -23,11 +23,6 @@ def model_frames(frames: int, frame_rate: float) -> int:
     return math.ceil((frames - 1) * MODEL_RATE / frame_rate - 1e-9) + 1
 
 
-def first_frame_at(model_frame: int, frame_rate: float) -> int:
-    """The first clip frame at or after a model frame."""
-    return max(math.ceil(model_frame * frame_rate / MODEL_RATE - 1e-9), 0)
-
-
 def to_model_rate(values: Float64, frame_rate: float) -> Float64:
     """(T, ...) without NaN at ``frame_rate`` to (:func:`model_frames`, ...), linearly; what lies
     beyond the last frame, by less than a model frame, goes on straight."""

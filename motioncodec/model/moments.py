@@ -15,12 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from motioncodec.heatmap.placement import EXTENT
-
-PLANE_AXES: dict[int, tuple[tuple[int, int], ...]] = {
-    2: ((0, 1),),
-    3: ((0, 1), (2, 1), (0, 2)),
-}
-"""(horizontal, vertical) coordinate of each plane, for 2 and for 3 dimensions."""
+from motioncodec.heatmap.rendering import PLANES
 
 
 def to_pixels(centres: Tensor, size: int) -> Tensor:
@@ -55,10 +50,10 @@ class MomentStem(nn.Module):
         self.register_buffer("weight", rows[:, None], persistent=False)
 
     def forward(self, volume: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, K, planes, H, W) heatmaps to centres (B, T, K, dims) and peaks (B, T, K).
+        """(B, T, K, planes, H, W) heatmaps to centres (B, T, K, dims) and masses (B, T, K).
 
-        Centres are in body units, 0 where a joint has no mass; a peak is the mass over that of a
-        unit Gaussian of the same spread when called through :func:`peaks_of`, here the raw mass.
+        Centres are in body units, 0 where a joint has no mass. A mass is the sum of a plane's
+        pixels, the mean over planes: 2 pi sigma^2 times the peak of a Gaussian.
         """
         b, t, k, planes, h, w = volume.shape
         sums = nn.functional.conv2d(volume.reshape(-1, 1, h, w), self.weight.to(volume.dtype))
@@ -69,7 +64,7 @@ class MomentStem(nn.Module):
         second = torch.where(seen, down / mass.clamp_min(1e-6) + mid, 0.0)
         total = torch.zeros(b, t, k, self.dims, dtype=volume.dtype, device=volume.device)
         count = torch.zeros_like(total)
-        for plane, (u, v) in enumerate(PLANE_AXES[self.dims]):
+        for plane, (u, v) in enumerate(PLANES[self.dims]):
             total[..., u] += first[..., plane]
             total[..., v] += second[..., plane]
             count[..., u] += seen[..., plane]
@@ -95,7 +90,7 @@ def splat(centres: Tensor, peaks: Tensor, size: int = 64, sigma: float | Tensor 
     grid = torch.arange(size, dtype=centres.dtype, device=centres.device)
     width = torch.as_tensor(sigma, dtype=centres.dtype, device=centres.device)
     planes = []
-    for plane, (u, v) in enumerate(PLANE_AXES[centres.shape[-1]]):
+    for plane, (u, v) in enumerate(PLANES[centres.shape[-1]]):
         spread = width if width.ndim == 0 else width[..., plane, None]
         across = torch.exp(-((grid - pixels[..., u, None]) ** 2) / (2 * spread**2))
         down = torch.exp(-((grid - pixels[..., v, None]) ** 2) / (2 * spread**2))
