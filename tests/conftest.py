@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from motioncodec.clip import Clip
 from motioncodec.io import read_clip
 from motioncodec.skeleton import find_skeleton
+
+# In CI the same examples every time, so that a change is judged by what it changes; new ones are
+# looked for wherever else the tests run.
+settings.register_profile("ci", derandomize=True)
+settings.register_profile("long", max_examples=400)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default")
+)
 
 DATA = Path(__file__).parent / "data"
 
