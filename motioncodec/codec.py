@@ -43,7 +43,6 @@ from motioncodec.skeleton import CANONICAL
 from motioncodec.stream import Stream
 from motioncodec.tracks import (
     canonical_points,
-    covered_joints,
     decode_extra,
     encode_extra,
     place,
@@ -69,8 +68,8 @@ def encode_clip(
         clip: of any skeleton.
         target: a binary stream, which need not seek.
         settings: preset, model, device, confidence.
-        progress: called with the clip frames that each step got done; with a model every frame
-            counts twice, once for its tokens and once for its bytes.
+        progress: called with the clip frames that each step got done; every frame counts twice,
+            once for its tokens and once for its bytes.
 
     Raises:
         MotionCodecError: what was asked for cannot be done.
@@ -80,9 +79,9 @@ def encode_clip(
     stream = Stream(header, settings.device, weights)
     chunks = range(header.chunks)
     people = [_place(clip, header, person) for person in range(clip.persons)]
-    for chunk in chunks if header.model else ():
+    for chunk in chunks:
         for person, mine in enumerate(people):
-            if mine[chunk].present:
+            if header.model and mine[chunk].present:
                 mine[chunk].tokens = _tokens(clip, stream, mine, person, chunk)
         if progress:
             progress(len(range(*header.frame_span(chunk))))
@@ -319,7 +318,7 @@ class Decoder:
             raise UsageError(
                 "heatmaps: expected a clip with body joints, found none that a model covers"
             )
-        covered, canonical = covered_joints(self.stream.skeleton)
+        covered, canonical = self.stream.covered, self.stream.canonical
         for part in self.parts(frames):
             points = np.full((len(part.frames), len(CANONICAL), self.header.dims), np.nan)
             sure = np.zeros(points.shape[:2])

@@ -56,7 +56,7 @@ class Stream:
                     f"header: expected what model {self.weights.name} makes ({config.dims}D, up to "
                     f"{len(config.levels)} levels), found {header.dims}D, {header.depth} levels"
                 )
-        self.covered = covered_joints(self.skeleton)[0] if header.model else []
+        self.covered, self.canonical = covered_joints(self.skeleton) if header.model else ([], [])
         covered = set(self.covered)
         self.extra = [j for j in range(len(self.skeleton)) if j not in covered]
         if len(header.references) != len(self.extra):
@@ -108,20 +108,13 @@ class Stream:
     @cached_property
     def rates(self) -> list[Rate]:
         """What bits cost the encoder, by level."""
-        import torch
-
         from motioncodec.model.quantizer import Rate
 
         assert self.weights is not None
         preset = PRESETS[self.header.depth - 1]
         prices = self.weights.rate_weights.get(preset, [0.0] * self.header.depth)
-        device = next(self.network.parameters()).device
         return [
-            Rate(
-                price,
-                torch.from_numpy(prior.lengths).to(device),
-                torch.from_numpy(prior.class_of.astype(np.int64)).to(device),
-            )
+            Rate.of(price, prior.lengths, prior.class_of, self.network.device)
             for price, prior in zip(prices, self.priors)
         ]
 
@@ -129,7 +122,7 @@ class Stream:
         """(N, 20, D) body units and (N, 20) peaks to tokens of each level, (N / stride, slots)."""
         import torch
 
-        device = next(self.network.parameters()).device
+        device = self.network.device
         centres = torch.from_numpy(points[None].astype(np.float32)).to(device)
         heights = torch.from_numpy(peaks[None].astype(np.float32)).to(device)
         tokens = self.network.tokenize(centres, heights, self.header.depth, self.rates)
@@ -139,8 +132,7 @@ class Stream:
         """Tokens of each level to (N, 20, D) body units."""
         import torch
 
-        device = next(self.network.parameters()).device
-        given = [torch.from_numpy(level[None]).to(device) for level in tokens]
+        given = [torch.from_numpy(level[None]).to(self.network.device) for level in tokens]
         points: Float64 = self.network.detokenize(given)[0].cpu().numpy().astype(np.float64)
         return points
 
@@ -193,8 +185,8 @@ class Stream:
             # Steps that begin after the clip's end are not written: the last one is held.
             tokens.append(rows[np.minimum(steps, len(rows) - 1)])
         body = self.detokenize(tokens)[start - low : stop - low]
-        covered, canonical = covered_joints(self.skeleton)
-        out[:, covered] = self.placement(mine, person, start, stop).invert(body)[:, canonical]
+        where = self.placement(mine, person, start, stop)
+        out[:, self.covered] = where.invert(body)[:, self.canonical]
         return out
 
     def placement(

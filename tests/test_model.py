@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from motioncodec.heatmap.placement import EXTENT
-from motioncodec.heatmap.rendering import render_heatmaps
+from motioncodec.heatmap.rendering import render_heatmaps, to_pixels
 from motioncodec.model.config import PRESETS, Config, Level
-from motioncodec.model.moments import MomentStem, splat, to_pixels
+from motioncodec.model.moments import MomentStem, splat
 from motioncodec.model.quantizer import Rate, SlotQuantizer
 from motioncodec.model.vqgan import SlotVQGAN
 from motioncodec.model.weights import (

@@ -138,27 +138,25 @@ class Decoder:
         )
 
     def code(self, value: int, table: Table) -> int:
+        return self._decode(table.model)
+
+    def bits(self, value: int, count: int) -> int:
+        out = shift = 0
+        while count > 0:
+            part = min(count, 16)
+            out |= self._decode(_uniform(1 << part)) << shift
+            shift += part
+            count -= part
+        return out
+
+    def _decode(self, model: Any) -> int:
         try:
-            symbol: int = self._coder.decode(table.model)
+            symbol: int = self._coder.decode(model)
         except Exception as error:  # constriction raises a plain AssertionError or ValueError
             raise ContainerError(
                 "entropy-coded data: expected a valid stream, found an impossible one"
             ) from error
         return symbol
-
-    def bits(self, value: int, count: int) -> int:
-        out = shift = 0
-        try:
-            while count > 0:
-                part = min(count, 16)
-                out |= self._coder.decode(_uniform(1 << part)) << shift
-                shift += part
-                count -= part
-        except Exception as error:
-            raise ContainerError(
-                "entropy-coded data: expected a valid stream, found an impossible one"
-            ) from error
-        return out
 
 
 def code_natural(coder: Coder, value: int) -> int:

@@ -125,11 +125,7 @@ def encode(
     model: str | None,
     confidence: str,
     device: str,
-    input_format: str | None,
-    fps: float | None,
-    skeleton: str | None,
-    units: str | None,
-    up: str | None,
+    reading: dict[str, Any],
     force: bool,
     remove: bool,
     quiet: bool,
@@ -149,10 +145,6 @@ def encode(
         os.makedirs(output_dir, exist_ok=True)
     bits = 0 if confidence == "off" else int(confidence)
     settings = Settings(preset, model, device, bits)
-    reading = {
-        "input_format": input_format, "frame_rate": fps, "skeleton": skeleton, "units": units,
-        "up": up,
-    }  # fmt: skip
     report = Report(quiet)
     with report.bar(len(jobs) if len(jobs) > 1 else None, "encode", "file", scale=False) as done:
         for job in jobs:
@@ -176,16 +168,12 @@ def encode(
 
 def _encoded(clip: Clip, settings: Settings, report: Report, label: str) -> bytes:
     """The stream of a clip, whole: small, and so that a failure leaves no half of one."""
-    from motioncodec.codec import encode_clip, plan
+    from motioncodec.codec import encode_clip
 
     target = io.BytesIO()
-    if not report.shows_bars:
-        encode_clip(clip, target, settings)
-    else:
-        # Tokens and bytes of a frame count one each; without a model there are no tokens.
-        passes = 2 if plan(clip, settings)[0].model else 1
-        with report.bar(passes * clip.frames, label, "frame") as done:
-            encode_clip(clip, target, settings, done)
+    # Tokens and bytes of a frame count one each.
+    with report.bar(2 * clip.frames, label, "frame") as done:
+        encode_clip(clip, target, settings, done)
     return target.getvalue()
 
 

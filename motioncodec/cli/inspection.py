@@ -186,11 +186,7 @@ def compare(
     as_json: bool,
     model: str | None,
     device: str,
-    input_format: str | None,
-    fps: float | None,
-    skeleton: str | None,
-    units: str | None,
-    up: str | None,
+    reading: dict[str, Any],
     quiet: bool,
 ) -> int:
     """Compare a clip with what became of it: sizes and errors.
@@ -202,10 +198,6 @@ def compare(
     if original == other == STANDARD:
         raise UsageError("-: expected standard input once, found it twice")
     check_model(model, device)
-    reading = {
-        "input_format": input_format, "frame_rate": fps, "skeleton": skeleton, "units": units,
-        "up": up,
-    }  # fmt: skip
     report = Report(quiet)
     sides = []
     for name in (original, other):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import click
@@ -48,7 +49,26 @@ model_option = click.option(
 
 
 def reading_options(command: Command) -> Command:
-    """What the caller knows about an input and its file does not say."""
+    """What the caller knows about an input and its file does not say, for the command as one
+    ``reading``: keywords of :func:`motioncodec.io.read_clip`."""
+
+    @wraps(command)
+    def gathered(
+        *,
+        input_format: str | None,
+        fps: float | None,
+        skeleton: str | None,
+        units: str | None,
+        up: str | None,
+        **rest: Any,
+    ) -> Any:
+        reading = {
+            "input_format": input_format, "frame_rate": fps, "skeleton": skeleton, "units": units,
+            "up": up,
+        }  # fmt: skip
+        return command(reading=reading, **rest)
+
+    decorated: Command = gathered
     for option in reversed(
         (
             click.option(
@@ -75,8 +95,8 @@ def reading_options(command: Command) -> Command:
             ),
         )
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 def parse_frames(

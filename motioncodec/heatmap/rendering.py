@@ -8,6 +8,8 @@ z along D, y along H and x along W. Pixel centres are whole numbers. The volume 
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from motioncodec.heatmap.placement import EXTENT
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Points = TypeVar("Points", bound=Any)
 
 SIZE = 64
 SIGMA = 1.5
@@ -26,12 +29,12 @@ PLANES: dict[int, tuple[tuple[int, int], ...]] = {2: ((0, 1),), 3: ((0, 1), (2, 
 """(coordinate along W, coordinate along H) of each joint's planes, for 2 and 3 dimensions."""
 
 
-def to_pixels(points: Float64, size: int = SIZE) -> Float64:
-    """Body units to pixel coordinates."""
+def to_pixels(points: Points, size: int = SIZE) -> Points:
+    """Body units to pixel coordinates, of an array or a tensor."""
     return (points / EXTENT + 1.0) * (size / 2) - 0.5
 
 
-def from_pixels(pixels: Float64, size: int = SIZE) -> Float64:
+def from_pixels(pixels: Points, size: int = SIZE) -> Points:
     """Inverse of :func:`to_pixels`."""
     return ((pixels + 0.5) / (size / 2) - 1.0) * EXTENT
 

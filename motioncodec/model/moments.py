@@ -14,18 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from motioncodec.heatmap.placement import EXTENT
-from motioncodec.heatmap.rendering import PLANES
-
-
-def to_pixels(centres: Tensor, size: int) -> Tensor:
-    """Body units to pixel coordinates; pixel centres are whole numbers, 0 to size - 1."""
-    return (centres / EXTENT + 1.0) * (size / 2) - 0.5
-
-
-def from_pixels(pixels: Tensor, size: int) -> Tensor:
-    """Inverse of :func:`to_pixels`."""
-    return ((pixels + 0.5) / (size / 2) - 1.0) * EXTENT
+from motioncodec.heatmap.rendering import PLANES, from_pixels, to_pixels
 
 
 class MomentStem(nn.Module):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -34,6 +36,21 @@ class Rate(NamedTuple):
     weight: float
     lengths: Tensor
     class_of: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        weight: float,
+        lengths: NDArray[np.float32],
+        class_of: NDArray[np.uint8],
+        device: torch.device | str = "cpu",
+    ) -> Rate:
+        """From a prior's arrays."""
+        return cls(
+            weight,
+            torch.from_numpy(lengths).to(device),
+            torch.from_numpy(class_of.astype(np.int64)).to(device),
+        )
 
 
 class SlotQuantizer(nn.Module):

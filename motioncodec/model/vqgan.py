@@ -131,6 +131,11 @@ class SlotVQGAN(nn.Module):
         return cast("list[LevelCoder]", list(self.coders))
 
     @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.mean.device
+
+    @property
     def margin(self) -> int:
         """Model frames of context on either side beyond which nothing changes a decoded frame."""
         reach = self.config.patch * self.config.blocks * len(self.config.levels)

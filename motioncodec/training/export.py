@@ -27,10 +27,7 @@ _MILD = Augmentation(mix_legs=0.25, mix_arms=0.1, absent=0.15, absent_2d=0.35, g
 
 def rates_of(priors: list[LevelPrior], prices: Iterable[float]) -> list[Rate]:
     """What bits cost under priors."""
-    return [
-        Rate(price, torch.from_numpy(p.lengths), torch.from_numpy(p.class_of.astype(np.int64)))
-        for p, price in zip(priors, prices)
-    ]
+    return [Rate.of(price, p.lengths, p.class_of) for p, price in zip(priors, prices)]
 
 
 def as_shipped(network: SlotVQGAN) -> SlotVQGAN:
