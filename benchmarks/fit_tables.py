@@ -1,8 +1,9 @@
 """Fits the static tables of curves (motioncodec/bitstream/tables.json) to training clips.
 
-usage: python benchmarks/fit_tables.py TRAIN_DIR
+usage: python benchmarks/fit_tables.py TRAIN_DIR [--later]
 
-The tables are part of format version 1: to run this again makes another format.
+The tables are part of format version 1: to run this again makes another format. --later fits those
+of later models alone and leaves the others as they are.
 """
 
 from __future__ import annotations
@@ -14,18 +15,24 @@ from pathlib import Path
 import numpy as np
 
 from motioncodec.bitstream import trajectory
+from motioncodec.bitstream.bones import FREE, TWINS
 from motioncodec.bitstream.entropy import normalise
+from motioncodec.bitstream.header import LATER_ORIGIN_STEPS, step_size
 from motioncodec.bitstream.trajectory import BLOCK, Curve, analyse, count_contexts
+from motioncodec.heatmap.bones import find_bones
 from motioncodec.heatmap.placement import (
     HEADING_STEPS,
     KNOT_SPACING,
     SIZE_STEPS,
     Placement,
+    find_scale,
     find_size,
+    to_model_axes,
 )
 from motioncodec.skeleton import CANONICAL_PARENTS
+from motioncodec.tracks import quantise_bones
 from motioncodec.training.augmentation import NO_AUGMENTATION, Windows
-from motioncodec.training.data import load_motion, read_folder
+from motioncodec.training.data import canonical_points, load_motion, read_folder
 
 HIPS_STEPS = (0.048, 0.032, 0.016, 0.008, 0.004)
 KEYPOINT_STEPS = (0.012, 0.006, 0.003)
@@ -37,7 +44,54 @@ def held(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values, np.repeat(values[-1:], extra, axis=0)])
 
 
-def main(folder: str) -> None:
+def later_tables(folder: str) -> dict[str, dict[str, list[object]]]:
+    """Tables that models which know reference bones use: of bones' lengths at the steps of all
+    presets, and of the hips' path at the step of each."""
+    clips = read_folder(Path(folder))
+    counts = np.zeros((trajectory.KNOTS, trajectory.ESCAPE + 1))
+    for clip in clips:
+        points = to_model_axes(canonical_points(clip, 0), clip.up)
+        lengths = find_bones(points / find_scale(points))
+        for depth in (1, 2, 3):
+            steps = quantise_bones(lengths, depth)
+            bucket = trajectory.KNOTS - 1
+            for joint in np.flatnonzero(steps != FREE).tolist():
+                twin = TWINS[joint]
+                guess = steps[twin] if twin >= 0 and steps[twin] != FREE else 0
+                apart = abs(int(steps[joint] - guess))
+                counts[bucket, min(apart, trajectory.ESCAPE)] += 1
+                bucket = trajectory.bucket(apart)
+    out: dict[str, dict[str, list[object]]] = {
+        "bones": {"knots": normalise(counts + 0.4).tolist(), "sines": [], "counts": []}
+    }
+    motion = load_motion(clips)
+    for depth in (1, 2, 3):
+        totals: dict[str, np.ndarray] = {}
+        for start, length in zip(motion.starts.tolist(), motion.lengths.tolist()):
+            hips = held(motion.hips[start : start + length].double().numpy())
+            # A step finer and a step coarser count a little, so that no table is too sure.
+            for exponent, weight in ((0, 1.0), (2, 0.1), (-2, 0.1)):
+                curve = analyse(hips, step_size(LATER_ORIGIN_STEPS[depth] + exponent))
+                for name, found in count_contexts(curve).items():
+                    totals[name] = totals.get(name, 0) + weight * found
+        out[f"hips_{depth}"] = {
+            name: normalise(found + 0.4).tolist() for name, found in totals.items()
+        }
+    return out
+
+
+def write(tables: dict[str, dict[str, list[object]]]) -> None:
+    path = Path(trajectory.__file__).with_name("tables.json")
+    text = json.dumps(tables, separators=(",", ":"), sort_keys=True)
+    path.write_text(text.replace("]],", "]],\n").replace('},"', '},\n"') + "\n")
+    print(f"{path.name}: {path.stat().st_size} bytes")
+
+
+def main(folder: str, later_alone: bool = False) -> None:
+    if later_alone:
+        path = Path(trajectory.__file__).with_name("tables.json")
+        write({**json.loads(path.read_text()), **later_tables(folder)})
+        return
     clips = load_motion(read_folder(Path(folder)))
     totals: dict[str, dict[str, np.ndarray]] = {}
 
@@ -86,11 +140,8 @@ def main(folder: str) -> None:
     }
     for kind in ("heading", "box", "confidence"):
         out[kind]["sines"], out[kind]["counts"] = [], []
-    path = Path(trajectory.__file__).with_name("tables.json")
-    text = json.dumps(out, separators=(",", ":"), sort_keys=True)
-    path.write_text(text.replace("]],", "]],\n").replace('},"', '},\n"') + "\n")
-    print(f"{path.name}: {path.stat().st_size} bytes")
+    write({**out, **later_tables(folder)})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], "--later" in sys.argv[2:])

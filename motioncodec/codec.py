@@ -30,9 +30,11 @@ from motioncodec.bitstream.payload import PersonChunk, decode_chunk, encode_chun
 from motioncodec.bitstream.trajectory import Curve
 from motioncodec.clip import Clip
 from motioncodec.errors import ContainerError, UsageError
+from motioncodec.heatmap.bones import find_bones
 from motioncodec.heatmap.placement import (
     Placement,
     choose_anchor,
+    dequantise_scale,
     from_model_axes,
     to_model_axes,
 )
@@ -46,6 +48,7 @@ from motioncodec.tracks import (
     decode_extra,
     encode_extra,
     place,
+    quantise_bones,
     sample_canonical,
 )
 
@@ -67,7 +70,7 @@ def encode_clip(
     Args:
         clip: of any skeleton.
         target: a binary stream, which need not seek.
-        settings: preset, model, device, confidence.
+        settings: preset, model, device, confidence, effort.
         progress: called with the clip frames that each step got done; every frame counts twice,
             once for its tokens and once for its bytes.
 
@@ -78,11 +81,11 @@ def encode_clip(
     header, weights = plan(clip, settings)
     stream = Stream(header, settings.device, weights)
     chunks = range(header.chunks)
-    people = [_place(clip, header, person) for person in range(clip.persons)]
+    people = [_place(clip, stream, person) for person in range(clip.persons)]
     for chunk in chunks:
         for person, mine in enumerate(people):
             if header.model and mine[chunk].present:
-                mine[chunk].tokens = _tokens(clip, stream, mine, person, chunk)
+                mine[chunk].tokens = _tokens(clip, stream, mine, person, chunk, settings.effort)
         if progress:
             progress(len(range(*header.frame_span(chunk))))
     writer = Writer(header.pack(), target, indexed=header.chunks > 1)
@@ -97,28 +100,45 @@ def encode_clip(
     return writer.close()
 
 
-def _place(clip: Clip, header: Header, person: int) -> dict[int, PersonChunk]:
-    """What is missing in each chunk, and where the person is."""
-    frames = slice(None, None, 1 + clip.frames // 100_000)
-    anchor = choose_anchor(np.isfinite(canonical_points(clip, person, frames)[..., 0]))
+def _place(clip: Clip, stream: Stream, person: int) -> dict[int, PersonChunk]:
+    """What is missing in each chunk, where the person is, and how long their bones are."""
+    header = stream.header
+    points = canonical_points(clip, person, slice(None, None, 1 + clip.frames // 100_000))
+    anchor = choose_anchor(np.isfinite(points[..., 0]))
+    bones = None
+    if stream.knows_bones:
+        lengths = find_bones(points / dequantise_scale(header.scales[person]))
+        bones = quantise_bones(lengths, header.depth)
     mine = {}
     for chunk in range(header.chunks):
         first, last = header.frame_span(chunk)
         mine[chunk] = one = PersonChunk(np.isnan(clip.keypoints[first:last, person, :, 0]))
         if header.model and one.present:
             one.origin, one.turn = place(clip, header, person, chunk, anchor)
+            one.bones = bones
     return mine
 
 
 def _tokens(
-    clip: Clip, stream: Stream, mine: dict[int, PersonChunk], person: int, chunk: int
+    clip: Clip,
+    stream: Stream,
+    mine: dict[int, PersonChunk],
+    person: int,
+    chunk: int,
+    effort: int,
 ) -> list[NDArray[np.int64]]:
     """Tokens of one chunk, chosen with the neighbours in view."""
     start, stop = stream.header.span(chunk)
     low, high = stream.margins(mine, start, stop, ENCODER_MARGIN)
     samples = sample_canonical(clip, person, low, high)
     where = stream.placement(mine, person, low, high)
-    tokens = stream.tokenize(where.apply(samples.points), samples.seen * samples.confidence)
+    tokens = stream.tokenize(
+        where.apply(samples.points),
+        samples.seen * samples.confidence,
+        stream.bones(mine[chunk]),
+        effort,
+        slice(start - low, stop - low),
+    )
     skip = [(start - low) // stride for stride in stream.strides]
     steps = stream.layout(chunk).steps
     return [level[a : a + n] for level, a, n in zip(tokens, skip, steps)]

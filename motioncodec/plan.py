@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from motioncodec.bitstream.header import (
     CHUNK,
+    FIRST_LATER,
+    LATER_ORIGIN_STEPS,
     MAX_CELLS,
     ORIGIN_STEPS,
     WINDOW,
@@ -50,18 +52,22 @@ class Settings:
         model: name of shipped weights or a path; the newest for the clip's dimensions if None.
         device: ``auto``, ``cpu`` or ``cuda``.
         confidence_bits: for each confidence, 4 or 8; 0 leaves it out.
+        effort: 1 to 9, how hard the encoder searches for tokens (:mod:`motioncodec.search`).
     """
 
     preset: str = "f16"
     model: str | None = None
     device: str = "auto"
     confidence_bits: int = 4
+    effort: int = 3
 
 
 def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     """The header of a clip's stream, and the weights that its tokens are made with."""
     if settings.preset not in PRESETS:
         raise UsageError(f"preset: expected one of {', '.join(PRESETS)}, found {settings.preset!r}")
+    if not 1 <= settings.effort <= 9:
+        raise UsageError(f"effort: expected 1 to 9, found {settings.effort}")
     if settings.confidence_bits not in (0, 4, 8):
         raise UsageError(f"confidence: expected off, 4 or 8 bits, found {settings.confidence_bits}")
     covered, _ = covered_joints(clip.skeleton)
@@ -84,7 +90,8 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     if weights is not None and clip.dims == 3:
         scales = tuple(quantise_scale(find_scale(points)) for points in samples)
         sizes = [dequantise_scale(scale) for scale in scales]
-        origin_step = ORIGIN_STEPS[depth]
+        steps = LATER_ORIGIN_STEPS if weights.id >= FIRST_LATER else ORIGIN_STEPS
+        origin_step = steps[depth]
     elif weights is not None:
         sizes = [float(np.median(find_size(points))) for points in samples if len(points)]
         origin_step = step_exponent(_HIPS_STEP_2D[depth] * min(sizes, default=1.0))
@@ -97,7 +104,8 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         sizes = [spread / 4 or 1.0]
     chunk = CHUNK
     # Crowds and marker sets get shorter chunks, so that memory stays what it is for one person.
-    while chunk > WINDOW and (
+    least = WINDOW if weights is None else max(weights.config.window, WINDOW)
+    while chunk > least and (
         chunk_cells(chunk, clip.frame_rate, clip.persons, len(clip.skeleton)) > MAX_CELLS // 2
     ):
         chunk //= 2
@@ -111,7 +119,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         up=clip.up,
         dims=clip.dims,
         model=0 if weights is None else 4 * weights.id + depth,
-        fingerprint=0 if weights is None else weights.fingerprint_word,
+        fingerprint=0 if weights is None or weights.id >= FIRST_LATER else weights.fingerprint_word,
         people=clip.persons,
         ids=clip.people,
         scales=scales,

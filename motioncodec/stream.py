@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.header import WINDOW, Header
+from motioncodec.bitstream.bones import FREE
+from motioncodec.bitstream.header import FIRST_LATER, WINDOW, Header
+from motioncodec.bitstream.network import NetworkPrior, NetworkTensors
 from motioncodec.bitstream.payload import Layout, PersonChunk
-from motioncodec.bitstream.prior import LevelPrior
+from motioncodec.bitstream.prior import LevelPrior, Prior
 from motioncodec.errors import ClipError, ContainerError, ModelError
+from motioncodec.heatmap.bones import from_reference, to_reference
 from motioncodec.heatmap.placement import KNOT_SPACING, Placement
 from motioncodec.heatmap.resampling import to_clip_rate
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import Weights, find_weights, resolve_device
 from motioncodec.skeleton import Skeleton, find_skeleton
-from motioncodec.tracks import covered_joints, extra_order, joined, placement
+from motioncodec.tracks import (
+    covered_joints,
+    dequantise_bones,
+    extra_order,
+    joined,
+    placement,
+)
 
 if TYPE_CHECKING:
     from motioncodec.model.quantizer import Rate
@@ -69,18 +78,30 @@ class Stream:
                 "header: expected references to joints of the skeleton, found others"
             )
 
+        if self.weights is not None and header.chunk % self.weights.config.window:
+            raise ContainerError(
+                f"header: expected chunks of whole windows of {self.weights.config.window} model "
+                f"frames, found {header.chunk}"
+            )
+
     @cached_property
-    def priors(self) -> list[LevelPrior]:
+    def priors(self) -> list[Prior]:
         """Of the levels that the stream has tokens of."""
         if self.weights is None:
             return []
-        if self.weights.fingerprint_word != self.header.fingerprint:
+        named = self.header.fingerprint != 0 or self.weights.id < FIRST_LATER
+        if named and self.weights.fingerprint_word != self.header.fingerprint:
             raise ModelError(
                 f"model {self.weights.name}: expected weights with fingerprint "
                 f"{self.header.fingerprint:08x} as the file names, found "
                 f"{self.weights.fingerprint_word:08x}; install the version that wrote the file"
             )
-        return [LevelPrior(*arrays) for arrays in self.weights.prior_arrays[: self.header.depth]]
+        return priors_of(self.weights)[: self.header.depth]
+
+    @property
+    def knows_bones(self) -> bool:
+        """Whether the model sees everybody with reference bones."""
+        return self.weights is not None and self.weights.config.lapped
 
     @cached_property
     def strides(self) -> list[int]:
@@ -97,6 +118,7 @@ class Stream:
             last - first, len(self.skeleton), self.header.dims, (stop - start) // WINDOW,
             len(self.extra), self.header.confidence, self.priors,
             [self.header.steps(chunk, stride) for stride in self.strides], KNOT_SPACING,
+            self.knows_bones,
         )  # fmt: skip
 
     @cached_property
@@ -106,35 +128,71 @@ class Stream:
         return self.weights.network(resolve_device(self.device))
 
     @cached_property
-    def rates(self) -> list[Rate]:
-        """What bits cost the encoder, by level."""
+    def rates(self) -> list[Rate] | None:
+        """What bits cost the encoder, by level; None where the network knows by itself."""
         from motioncodec.model.quantizer import Rate
 
         assert self.weights is not None
+        if self.weights.config.lapped:
+            return None
         preset = PRESETS[self.header.depth - 1]
         prices = self.weights.rate_weights.get(preset, [0.0] * self.header.depth)
         return [
             Rate.of(price, prior.lengths, prior.class_of, self.network.device)
             for price, prior in zip(prices, self.priors)
+            if isinstance(prior, LevelPrior)
         ]
 
-    def tokenize(self, points: Float64, peaks: Float64) -> list[NDArray[np.int64]]:
-        """(N, 20, D) body units and (N, 20) peaks to tokens of each level, (N / stride, slots)."""
+    def bones(self, one: PersonChunk) -> Float64 | None:
+        """(20,) lengths of a person's rigid bones in body units, NaN for others; None for none."""
+        if one.bones is None or (one.bones == FREE).all():
+            return None
+        return dequantise_bones(one.bones, self.header.depth)
+
+    def tokenize(
+        self,
+        points: Float64,
+        peaks: Float64,
+        bones: Float64 | None,
+        effort: int,
+        frames: slice,
+    ) -> list[NDArray[np.int64]]:
+        """(N, 20, D) body units, (N, 20) peaks and the rigid bones to tokens of each level,
+        (N / stride, slots), the last window filled up by holding the last frame.
+
+        Args:
+            effort: 1 to 9, for models that can be searched with.
+            frames: those of the chunk, in whole windows; the others are its neighbours.
+        """
         import torch
 
+        if bones is not None:
+            points = to_reference(points, bones)
+        hold = -len(points) % self.network.config.window
+        points = np.pad(points, ((0, hold), (0, 0), (0, 0)), mode="edge")
+        peaks = np.pad(peaks, ((0, hold), (0, 0)), mode="edge")
         device = self.network.device
         centres = torch.from_numpy(points[None].astype(np.float32)).to(device)
         heights = torch.from_numpy(peaks[None].astype(np.float32)).to(device)
-        tokens = self.network.tokenize(centres, heights, self.header.depth, self.rates)
+        depth = self.header.depth
+        if effort > 1 and self.network.config.lapped:
+            from motioncodec.search import EFFORTS, search
+
+            window = self.network.config.window
+            steps = slice(frames.start // window, -(-frames.stop // window))
+            priors = [p for p in self.priors if isinstance(p, NetworkPrior)]
+            tokens = search(self.network, priors, centres, heights, depth, EFFORTS[effort], steps)
+        else:
+            tokens = self.network.tokenize(centres, heights, depth, self.rates)
         return [level[0].cpu().numpy().astype(np.int64) for level in tokens]
 
-    def detokenize(self, tokens: list[NDArray[np.int64]]) -> Float64:
-        """Tokens of each level to (N, 20, D) body units."""
+    def detokenize(self, tokens: list[NDArray[np.int64]], bones: Float64 | None) -> Float64:
+        """Tokens of each level to (N, 20, D) body units of somebody with such bones."""
         import torch
 
         given = [torch.from_numpy(level[None]).to(self.network.device) for level in tokens]
         points: Float64 = self.network.detokenize(given)[0].cpu().numpy().astype(np.float64)
-        return points
+        return points if bones is None else from_reference(points, bones)
 
     @cached_property
     def extra_rounds(self) -> list[list[int]]:
@@ -178,13 +236,15 @@ class Stream:
         low, high = self.margins(mine, start, stop, self.network.margin)
         near = self.neighbours(low, high)
         first = near[0] * self.header.chunk
+        window = self.network.config.window
+        low, high = low // window * window, -(-high // window) * window
         tokens = []
         for level, stride in enumerate(self.strides):
             steps = np.arange((low - first) // stride, (high - first) // stride)
             rows = np.concatenate([mine[c].tokens[level] for c in near])
             # Steps that begin after the clip's end are not written: the last one is held.
             tokens.append(rows[np.minimum(steps, len(rows) - 1)])
-        body = self.detokenize(tokens)[start - low : stop - low]
+        body = self.detokenize(tokens, self.bones(mine[near[0]]))[start - low : stop - low]
         where = self.placement(mine, person, start, stop)
         out[:, self.covered] = where.invert(body)[:, self.canonical]
         return out
@@ -210,6 +270,26 @@ class Stream:
         low, high = self.margins(mine, *self.header.span(chunk), WINDOW)
         frames = range(*self.header.frame_span(chunk))
         return self.at_clip_rate(self.decode_body(mine, person, low, high), low, frames)
+
+
+@lru_cache(maxsize=4)
+def priors_of(weights: Weights) -> list[Prior]:
+    """What the tokens of each level are written under.
+
+    Raises:
+        ModelError: the weights file has not got it.
+    """
+    try:
+        if not weights.config.lapped:
+            return [LevelPrior(p["frequencies"], p["class_of"]) for p in weights.prior_arrays]
+        networks: list[NetworkPrior] = []
+        for arrays in weights.prior_arrays:
+            networks.append(NetworkPrior(NetworkTensors(**arrays), networks))
+        return list(networks)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ModelError(
+            f"{weights.path.name}: expected the tensors of its priors, found others: {error}"
+        ) from error
 
 
 def _skeleton(number: int) -> Skeleton:

@@ -194,6 +194,120 @@ def tokens(
     return out
 
 
+TWINS = {9: 6, 10: 7, 11: 8, 16: 12, 17: 13, 18: 14, 19: 15}
+
+
+def bones(coder: Range) -> dict[int, int]:
+    """8.7: the steps of the rigid bones."""
+    every = coder.bits(1)
+    out: dict[int, int] = {}
+    context = 5
+    for j in range(1, 20):
+        if every or coder.bits(1):
+            apart = coder.magnitude(TABLES["bones"]["knots"][context])
+            out[j] = apart + out.get(TWINS.get(j, 0), 0)
+            context = bucket(abs(apart))
+    return out
+
+
+def share(length: int) -> int:
+    """8.8: how much of 2^24, by integer square roots alone."""
+    whole, part = divmod(length, 256)
+    if whole > 24:
+        return 0
+    # floor(2^(24 - part / 256) + 1/2): the largest v with (2v - 1)^256 <= 2^(25 * 256 - part).
+    low, high = 1, 1 << 25
+    while low < high:
+        v = (low + high + 1) // 2
+        low, high = (v, high) if (2 * v - 1) ** 256 <= 1 << (25 * 256 - part) else (low, v - 1)
+    return low >> whole
+
+
+SHARES: dict[int, int] = {}
+
+
+def frequencies(lengths: list[int]) -> list[int]:
+    """8.8: lengths to frequencies."""
+    least = min(lengths)
+    shares = []
+    for length in lengths:
+        apart = length - least
+        if apart not in SHARES:
+            SHARES[apart] = share(apart)
+        shares.append(SHARES[apart])
+    total, n = sum(shares), len(lengths)
+    out = [one * (65536 - n) // total + 1 for one in shares]
+    out[out.index(max(out))] += 65536 - sum(out)
+    return out
+
+
+def rows_of(matrix: list[list[int]], vector: list[int]) -> list[int]:
+    return [sum(a * b for a, b in zip(row, vector)) for row in matrix]
+
+
+class Learned:
+    """8.8: a level's tensors, cut up by group, slot and code."""
+
+    def __init__(self, tensors: dict[str, Any]) -> None:
+        self.t = tensors
+        sizes = tensors["sizes"]
+        self.f = len(tensors["features"][0])
+        self.slots = len(tensors["head_bias"]) // (self.f + 1)
+        self.width = self.slots // len(sizes)
+        self.lengths, self.features, at = [], [], 0
+        for slot in range(self.slots):
+            size = sizes[slot // self.width]
+            self.lengths.append(tensors["lengths"][at : at + size])
+            self.features.append(tensors["features"][at : at + size])
+            at += size
+
+    def seen(self, step: list[int] | None) -> list[list[int]]:
+        """f of 8.8."""
+        if step is None:
+            return [[0] * self.f for _ in range(self.slots)]
+        return [self.features[slot][token] for slot, token in enumerate(step)]
+
+    def read(
+        self, coder: Range, steps: int, coarser: list[tuple[Learned, list[list[int]]]]
+    ) -> list[list[int]]:
+        """tokens[step][slot]."""
+        out: list[list[int]] = []
+        t = self.t
+        for now in range(steps):
+            x = [v for one in self.seen(out[-1] if out else None) for v in one]
+            for prior, known in coarser:
+                x += [v for one in prior.seen(known[now]) for v in one]
+                for near in (now - 1, now + 1):
+                    there = known[near] if 0 <= near < steps else None
+                    x += [one[-1] for one in prior.seen(there)]
+            x.append(0 if out else 1)
+            a = [v + b for v, b in zip(rows_of(t["context_weight"], x), t["context_bias"])]
+            step: list[int] = []
+            for group in range(len(t["sizes"])):
+                before = [v for s, token in enumerate(step) for v in self.features[s][token]]
+                w = rows_of(t["within_weight"], before)
+                h = [min(max((u + v) // 2**11, 0), 4095) for u, v in zip(a, w)]
+                k = [
+                    min(max((u + v) // 2**11, 0), 4095)
+                    for u, v in zip(rows_of(t["middle_weight"], h), t["middle_bias"])
+                ]
+                fresh = []
+                for slot in range(group * self.width, (group + 1) * self.width):
+                    mine = slice(slot * (self.f + 1), (slot + 1) * (self.f + 1))
+                    d = [
+                        (u + v) // 2**12
+                        for u, v in zip(rows_of(t["head_weight"][mine], k), t["head_bias"][mine])
+                    ]
+                    lengths = [
+                        length - sum(p * q for p, q in zip(d, [*u, u[-1] ** 2 // 32])) // 2**8
+                        for length, u in zip(self.lengths[slot], self.features[slot])
+                    ]
+                    fresh.append(coder.table(frequencies(lengths)))
+                step += fresh
+            out.append(step)
+        return out
+
+
 def confidence(coder: Range, gone: list[list[bool]], bits: int) -> list[list[int]]:
     """8.6: levels[joint][frame], 0 where missing."""
     if coder.bits(1):
@@ -228,6 +342,7 @@ def chunk(
     extra: int,
     confidence_bits: int,
     priors: Sequence[tuple[list[list[list[int]]], list[list[int]]]] = (),
+    learned: Sequence[dict[str, Any]] = (),
     steps: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
@@ -238,11 +353,19 @@ def chunk(
         out.append(person)
         if all(all(line) for line in person["missing"]):
             continue
-        if priors:
-            person["origin"] = curve(coder, "hips" if dims == 3 else "hips_2d", windows, dims)
+        if priors or learned:
+            hips = f"hips_{len(learned)}" if learned else "hips" if dims == 3 else "hips_2d"
+            person["origin"] = curve(coder, hips, windows, dims)
             kind = "heading" if dims == 3 else "box"
             person["turn"] = knots(coder, kind, 2 * windows + 1, 1, 1)[0]
             person["tokens"] = [tokens(coder, count, *prior) for prior, count in zip(priors, steps)]
+        if learned:
+            person["bones"] = bones(coder)
+            known: list[tuple[Learned, list[list[int]]]] = []
+            for tensors, count in zip(learned, steps):
+                one = Learned(tensors)
+                known.append((one, one.read(coder, count, known)))
+            person["tokens"] = [[list(slot) for slot in zip(*found)] for _, found in known]
         if extra:
             blocks = max((frames + 30) // 32, 0)
             person["extra"] = curve(coder, "keypoint", blocks, extra * dims)

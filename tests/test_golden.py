@@ -12,6 +12,7 @@ import pytest
 import reference_decoder
 from golden.cases import FILES, Case, golden, symbols
 
+from motioncodec.bitstream.bones import FREE
 from motioncodec.bitstream.container import Reader
 from motioncodec.bitstream.entropy import (
     Decoder,
@@ -21,9 +22,12 @@ from motioncodec.bitstream.entropy import (
     code_signed,
 )
 from motioncodec.bitstream.header import KNOWN_KEYS, Header
+from motioncodec.bitstream.network import NetworkPrior
 from motioncodec.bitstream.payload import PersonChunk, decode_chunk
+from motioncodec.bitstream.prior import LevelPrior
 
 GOLDEN = Path(__file__).parent / "golden"
+LATER_TABLES_SHA256 = "e0c72761ab75200e66377bfca8347dfce1333f50f651fb22dfb3982dc452169f"
 TABLES_SHA256 = "7fc2a37752ca9bd67f483477aa21837697c5deed211548fdf5b98da35af48f40"
 
 
@@ -62,7 +66,7 @@ def same(found: PersonChunk, expected: PersonChunk) -> bool:
     def arrays(person: PersonChunk) -> list[object]:
         curves = [c for c in (person.origin, person.extra) if c is not None]
         return [
-            person.missing, person.turn, person.confidence, *person.tokens,
+            person.missing, person.turn, person.confidence, person.bones, *person.tokens,
             *[c.knots for c in curves], *[c.sines for c in curves],
         ]  # fmt: skip
 
@@ -89,13 +93,25 @@ def test_the_golden_files_decode(name: str) -> None:
             payload, people=len(people), frames=layout.frames, joints=layout.joints,
             dims=layout.dims, windows=layout.windows, extra=layout.extra,
             confidence_bits=layout.confidence_bits,
-            priors=[(p.frequencies.tolist(), p.class_of.tolist()) for p in layout.priors],
+            priors=[
+                (p.frequencies.tolist(), p.class_of.tolist())
+                for p in layout.priors
+                if isinstance(p, LevelPrior)
+            ],
+            learned=[
+                {name: value.tolist() for name, value in vars(p.tensors).items()}
+                for p in layout.priors
+                if isinstance(p, NetworkPrior)
+            ],
             steps=layout.steps,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()
             if not expected.missing.all() and layout.priors:
                 assert lists["tokens"] == [level.T.tolist() for level in expected.tokens]
+            if expected.bones is not None:
+                rigid = np.flatnonzero(expected.bones != FREE).tolist()
+                assert lists["bones"] == {j: int(expected.bones[j]) for j in rigid}
 
 
 def test_the_layouts_are_those_that_the_headers_give() -> None:
@@ -108,5 +124,11 @@ def test_the_layouts_are_those_that_the_headers_give() -> None:
 
 
 def test_the_tables_are_part_of_the_format() -> None:
-    text = json.dumps(reference_decoder.TABLES, sort_keys=True, separators=(",", ":"))
-    assert hashlib.sha256(text.encode()).hexdigest() == TABLES_SHA256
+    def digest(tables: object) -> str:
+        text = json.dumps(tables, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    later = {"bones", "hips_1", "hips_2", "hips_3"}
+    tables = reference_decoder.TABLES
+    assert digest({k: v for k, v in tables.items() if k not in later}) == TABLES_SHA256
+    assert digest({k: v for k, v in tables.items() if k in later}) == LATER_TABLES_SHA256

@@ -22,7 +22,8 @@ MAY = {
     "bitstream": {"errors"},
     "model": {"errors", "skeleton", "heatmap"},
     "tracks": {"errors", "skeleton", "clip", "heatmap", "bitstream"},
-    "stream": {"errors", "skeleton", "heatmap", "bitstream", "model", "tracks"},
+    "search": {"bitstream", "model"},
+    "stream": {"errors", "skeleton", "heatmap", "bitstream", "model", "tracks", "search"},
     "plan": {"errors", "clip", "heatmap", "bitstream", "model", "tracks"},
     "codec": {
         "errors",

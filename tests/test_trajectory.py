@@ -29,8 +29,8 @@ from motioncodec.bitstream.trajectory import (
 )
 from motioncodec.errors import ContainerError
 
-FULL = ("hips", "hips_2d", "keypoint")
-KINDS = (*FULL, "heading", "box", "confidence")
+FULL = ("hips", "hips_1", "hips_2", "hips_3", "hips_2d", "keypoint")
+KINDS = (*FULL, "heading", "box", "confidence", "bones")
 
 
 def random_curve(seed: int, blocks: int, channels: int, size: float) -> Curve:

@@ -81,6 +81,15 @@ class Coder(Protocol):
     def bits(self, value: int, count: int) -> int:
         """``count`` plain bits, from 0; 16 at a time, low ones first."""
 
+    def many(self, values: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) symbols in a row, each under its own of (n, codes) frequencies, which are as
+        :class:`Table` wants them and are not checked."""
+
+
+@cache
+def _any() -> Any:
+    return _coders().model.Categorical(perfect=False, lazy=True)
+
 
 @cache
 def _uniform(size: int) -> Any:
@@ -105,6 +114,10 @@ class Encoder:
             rest >>= part
             count -= part
         return value
+
+    def many(self, values: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+        self._coder.encode(values.astype(np.int32), _any(), frequencies / TOTAL)
+        return values
 
     def finish(self) -> bytes:
         """Big-endian 32-bit words; zero bytes at the end, which the decoder adds by itself, are
@@ -138,7 +151,8 @@ class Decoder:
         )
 
     def code(self, value: int, table: Table) -> int:
-        return self._decode(table.model)
+        symbol: int = self._decode(table.model)
+        return symbol
 
     def bits(self, value: int, count: int) -> int:
         out = shift = 0
@@ -149,14 +163,17 @@ class Decoder:
             count -= part
         return out
 
-    def _decode(self, model: Any) -> int:
+    def many(self, values: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+        symbols: NDArray[np.int64] = self._decode(_any(), frequencies / TOTAL).astype(np.int64)
+        return symbols
+
+    def _decode(self, model: Any, *parameters: Any) -> Any:
         try:
-            symbol: int = self._coder.decode(model)
+            return self._coder.decode(model, *parameters)
         except Exception as error:  # constriction raises a plain AssertionError or ValueError
             raise ContainerError(
                 "entropy-coded data: expected a valid stream, found an impossible one"
             ) from error
-        return symbol
 
 
 def code_natural(coder: Coder, value: int) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from motioncodec.bitstream.bones import code_bones, no_bones
 from motioncodec.bitstream.entropy import (
     Coder,
     Decoder,
@@ -16,7 +17,7 @@ from motioncodec.bitstream.entropy import (
     code_magnitude,
     code_natural,
 )
-from motioncodec.bitstream.prior import LevelPrior, Tokens
+from motioncodec.bitstream.prior import Prior, Tokens
 from motioncodec.bitstream.trajectory import (
     BLOCK,
     Curve,
@@ -44,6 +45,8 @@ class Layout:
         priors: of the levels of tokens; empty without a model.
         steps: of each level.
         knot_spacing: model frames between knots of heading or size.
+        bones: the model knows reference bones: their lengths travel, and the hips' path has tables
+            of its own for each depth.
     """
 
     frames: int
@@ -52,9 +55,17 @@ class Layout:
     windows: int
     extra: int
     confidence_bits: int
-    priors: Sequence[LevelPrior] = ()
+    priors: Sequence[Prior] = ()
     steps: Sequence[int] = ()
     knot_spacing: int = 16
+    bones: bool = False
+
+    @property
+    def hips(self) -> str:
+        """Which tables the hips' path has."""
+        if self.bones:
+            return f"hips_{len(self.priors)}"
+        return "hips" if self.dims == 3 else "hips_2d"
 
     @property
     def knots(self) -> int:
@@ -70,6 +81,8 @@ class PersonChunk:
         missing: (F, K) bool.
         origin: curve of the hips, D channels; None without a model.
         turn: (knots, 1) heading in 64ths of a turn (3D) or size in eighths of an octave (2D).
+        bones: (20,) lengths in steps (:mod:`motioncodec.bitstream.bones`); None where the model
+            does not know reference bones.
         tokens: for each level (steps, slots).
         extra: curve of E x D channels, or None.
         confidence: (F, K) levels, 0 where missing, or None.
@@ -78,6 +91,7 @@ class PersonChunk:
     missing: NDArray[np.bool_]
     origin: Curve | None = None
     turn: Integers | None = None
+    bones: Integers | None = None
     tokens: list[Tokens] = field(default_factory=list)
     extra: Curve | None = None
     confidence: Integers | None = None
@@ -102,6 +116,7 @@ class PersonChunk:
             missing=np.zeros((layout.frames, layout.joints), bool),
             origin=curve(layout.windows, layout.dims) if model else None,
             turn=np.zeros((layout.knots, 1), np.int64) if model else None,
+            bones=no_bones() if layout.bones else None,
             tokens=[
                 np.zeros((steps, prior.slots), np.int64)
                 for prior, steps in zip(layout.priors, layout.steps)
@@ -147,11 +162,12 @@ def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChun
         # Nothing else is written, and what reads needs shapes alone.
         return PersonChunk.absent(layout)
     if given.origin is not None and given.turn is not None:
-        out.origin = code_curve(coder, given.origin, "hips" if layout.dims == 3 else "hips_2d")
+        out.origin = code_curve(coder, given.origin, layout.hips)
         out.turn = code_knots(coder, given.turn, "heading" if layout.dims == 3 else "box")
-        out.tokens = [
-            prior.code(coder, tokens) for prior, tokens in zip(layout.priors, given.tokens)
-        ]
+        if given.bones is not None:
+            out.bones = code_bones(coder, given.bones)
+        for prior, tokens in zip(layout.priors, given.tokens):
+            out.tokens.append(prior.code(coder, tokens, out.tokens))
     if given.extra is not None:
         out.extra = code_curve(coder, given.extra, "keypoint")
     if given.confidence is not None:

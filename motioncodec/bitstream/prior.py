@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,20 @@ from motioncodec.bitstream.entropy import TOTAL, Coder, Table, normalise
 Tokens = NDArray[np.int64]
 
 
+class Prior(Protocol):
+    """What a level's tokens are written under."""
+
+    @property
+    def slots(self) -> int:
+        """Tokens per step."""
+
+    def code(self, coder: Coder, tokens: Tokens, coarser: Sequence[Tokens] = ()) -> Tokens:
+        """Writes (steps, slots) tokens and returns them, or reads as many; ``coarser`` has those of
+        the levels before."""
+
+
 class LevelPrior:
-    """Prior of one level.
+    """Static prior of one level.
 
     Args:
         frequencies: (slots, classes, codes) uint16 that add up to 65,536 in each table.
@@ -47,7 +60,7 @@ class LevelPrior:
             table = self._tables[slot, kind] = Table(self.frequencies[slot, kind])
         return table
 
-    def code(self, coder: Coder, tokens: Tokens) -> Tokens:
+    def code(self, coder: Coder, tokens: Tokens, coarser: Sequence[Tokens] = ()) -> Tokens:
         """Writes (steps, slots) tokens and returns them, or reads as many."""
         out = np.empty(tokens.shape, dtype=np.int64)
         for slot in range(self.slots):

@@ -60,8 +60,10 @@ class Curve:
     sines: Integers
 
 
-def analyse(values: Float64, step: float) -> Curve:
+def analyse(values: Float64, step: float, dead_zone: float = DEAD_ZONE) -> Curve:
     """(32 B + 1, C) values to a :class:`Curve` with this step, in the values' units.
+
+    ``dead_zone`` is added before a coefficient's magnitude is rounded down.
 
     Raises:
         ContainerError: a value is above :data:`MAX_KNOT` steps, or not finite.
@@ -76,7 +78,7 @@ def analyse(values: Float64, step: float) -> Curve:
     inside = values[:-1].reshape(blocks, BLOCK, values.shape[1])[:, 1:]
     left = inside - _lines(knots, step)
     sines = dst(left, type=1, axis=1, norm="ortho") / step
-    sines = np.sign(sines) * np.floor(np.abs(sines) + DEAD_ZONE)
+    sines = np.sign(sines) * np.floor(np.abs(sines) + dead_zone)
     return Curve(knots, sines.astype(np.int64).transpose(0, 2, 1))
 
 
@@ -125,7 +127,7 @@ def curve_tables(kind: str) -> CurveTables:
     )
 
 
-def _bucket(count: int) -> int:
+def bucket(count: int) -> int:
     """0, 1-2, 3-5, 6-11, 12 and more; 5 is kept for where there is none before."""
     return 0 if count == 0 else 1 if count < 3 else 2 if count < 6 else 3 if count < 12 else 4
 
@@ -139,14 +141,14 @@ def code_curve(coder: Coder, curve: Curve, kind: str) -> Curve:
     bands, levels = _BANDS.tolist(), _LEVELS.tolist()
     nothing = [0] * (BLOCK + 1)
     for channel in range(channels):
-        before, bucket = nothing, COUNTS - 1
+        before, size = nothing, COUNTS - 1
         for block in range(blocks):
             given = curve.sines[block, channel].tolist()
             count = BLOCK - 1
             while count and not given[count - 1]:
                 count -= 1
-            count = coder.code(count, tables.counts[bucket])
-            bucket = _bucket(count)
+            count = coder.code(count, tables.counts[size])
+            size = bucket(count)
             now = [0] * (BLOCK + 1)
             one = two = 0
             for k in range(count):
@@ -172,14 +174,14 @@ def code_knots(coder: Coder, knots: Integers, kind: str, order: int = 1) -> Inte
     out = np.zeros(knots.shape, dtype=np.int64)
     for channel in range(knots.shape[1]):
         one = two = 0
-        bucket = KNOTS - 1
+        size = KNOTS - 1
         for i, given in enumerate(knots[:, channel].tolist()):
             if i == 0:
                 value = code_signed(coder, given)
             else:
                 guess = one if order == 1 or i == 1 else 2 * one - two
-                difference = code_magnitude(coder, given - guess, tables[bucket])
-                bucket = _bucket(abs(difference))
+                difference = code_magnitude(coder, given - guess, tables[size])
+                size = bucket(abs(difference))
                 value = guess + difference
             if not -MAX_KNOT <= value <= MAX_KNOT:
                 raise ContainerError(f"knot: expected at most {MAX_KNOT} steps, found {value}")
@@ -197,13 +199,13 @@ def count_contexts(curve: Curve, order: int = 2) -> dict[str, NDArray[np.float64
     }
     blocks, channels = curve.sines.shape[:2]
     for channel in range(channels):
-        before, bucket = [0] * (BLOCK + 1), COUNTS - 1
+        before, size = [0] * (BLOCK + 1), COUNTS - 1
         for block in range(blocks):
             given = [abs(v) for v in curve.sines[block, channel].tolist()] + [0, 0]
             nonzero = np.flatnonzero(given)
             count = int(nonzero[-1]) + 1 if len(nonzero) else 0
-            counts["counts"][bucket, count] += 1
-            bucket = _bucket(count)
+            counts["counts"][size, count] += 1
+            size = bucket(count)
             for k in range(count):
                 one = given[k - 1] if k else 0
                 two = given[k - 2] if k > 1 else 0
@@ -214,8 +216,8 @@ def count_contexts(curve: Curve, order: int = 2) -> dict[str, NDArray[np.float64
         guess = knots[:-1].copy()
         if order == 2:
             guess[1:] += np.diff(knots)[:-1]
-        bucket = KNOTS - 1
+        size = KNOTS - 1
         for difference in np.abs(knots[1:] - guess).tolist():
-            counts["knots"][bucket, min(difference, ESCAPE)] += 1
-            bucket = _bucket(difference)
+            counts["knots"][size, min(difference, ESCAPE)] += 1
+            size = bucket(difference)
     return counts

@@ -26,8 +26,9 @@ class Level:
 class Config:
     """Shape of a slot VQ-GAN.
 
-    Levels nest: with 4 slots per 32 frames, then 14 more per 16, then 56 more per 8, the presets
-    spend the paper's counts in all: f32 = 4 tokens per 32 frames, f16 = 16 per 16, f8 = 64 per 8.
+    Levels nest, and the presets spend the paper's counts in all: f32 = 4 tokens per 32 frames,
+    f16 = 16 per 16, f8 = 64 per 8. A patch model has 4 slots per 32 frames, then 14 more per 16,
+    then 56 more per 8; a lapped one has 8, then 56, then 448 slots per window of 64 frames.
 
     Attributes:
         dims: coordinates of a joint, 2 or 3.
@@ -39,6 +40,10 @@ class Config:
         patch: model frames that the networks take as one step.
         levels: coarse to fine, one for each preset.
         unit: body units that one unit of the networks' input stands for.
+        lapped: the linear paths are a lapped transform over windows of the levels' stride
+            (:class:`motioncodec.model.vqgan.LappedCoder`), not matrices over patches.
+        prices: for each level what a bit of a token is worth in training, in squared network
+            units; empty for nearest codes.
     """
 
     dims: int = 3
@@ -50,6 +55,12 @@ class Config:
     patch: int = 8
     levels: tuple[Level, ...] = (Level(32, 4), Level(16, 14), Level(8, 56))
     unit: float = 0.2
+    lapped: bool = False
+    prices: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.lapped and len({level.stride for level in self.levels}) > 1:
+            raise ValueError("levels of a lapped model: expected one stride, found several")
 
     @property
     def planes(self) -> int:
@@ -63,7 +74,11 @@ class Config:
 
     def to_json(self) -> str:
         """Compact JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        fields = asdict(self)
+        if not self.lapped:
+            # As patch models' files have it.
+            del fields["lapped"], fields["prices"]
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Config:
@@ -71,4 +86,5 @@ class Config:
         fields = json.loads(text)
         if "levels" in fields:
             fields["levels"] = tuple(Level(**level) for level in fields["levels"])
+        fields["prices"] = tuple(fields.get("prices", ()))
         return cls(**fields)

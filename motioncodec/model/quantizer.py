@@ -7,6 +7,7 @@ the running usage of the codes. Gradients pass straight through (van den Oord et
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -81,8 +82,8 @@ class SlotQuantizer(nn.Module):
 
     def lengths(self) -> Tensor:
         """(slots, codes) ideal code lengths in bits under the running usage."""
-        share = (self.usage + 0.01) / (self.usage + 0.01).sum(-1, keepdim=True)
-        return -torch.log2(share)
+        share = self.usage / self.usage.sum(-1, keepdim=True).clamp_min(1e-9)
+        return -torch.log2(0.99 * share + 0.01 / self.codes)
 
     def assign(self, latents: Tensor, rate_weight: float | None = None) -> Tensor:
         """(N, slots, latent) to (N, slots) tokens of least distance plus weighted length."""
@@ -95,7 +96,9 @@ class SlotQuantizer(nn.Module):
         return torch.cat(
             [
                 torch.baddbmm(offset[:, None], rows.transpose(0, 1), codes, alpha=-2.0).argmin(-1).T
-                for rows in latents.split(1024)  # bounds the memory of the cost matrix
+                for rows in latents.split(
+                    max(1, (1 << 22) // (self.slots * self.codes) * 8)
+                )  # bounds the memory of the cost matrix
             ]
         )
 
@@ -130,9 +133,11 @@ class SlotQuantizer(nn.Module):
         )
 
     @torch.no_grad()
-    def update(self, latents: Tensor, tokens: Tensor, decay: float = 0.99) -> None:
+    def update(self, latents: Tensor, tokens: Tensor) -> None:
         """Moves codes towards what they stand for; revives codes that stand for nothing."""
         n = len(latents)
+        # Where rate counts most codes are rare, and their means need a longer memory.
+        decay = 0.998 if self.rate_weight else 0.99
         at = tokens + torch.arange(self.slots, device=tokens.device) * self.codes
         count = torch.bincount(at.reshape(-1), minlength=self.slots * self.codes)
         total = torch.zeros(self.slots * self.codes, self.latent, device=latents.device)
@@ -156,6 +161,35 @@ class SlotQuantizer(nn.Module):
             self.codebook[slot, code] = fresh
             self.usage[slot, code] = 0.1 * even
             self.sums[slot, code] = fresh * 0.1 * even
+
+    @torch.no_grad()
+    def start_priced(self, latents: Tensor, rounds: int = 12) -> None:
+        """Entropy-constrained start from (N, slots, latent) latents (Chou, Lookabaugh and Gray
+        1989): code 0 at rest and cheap, the others drawn more often the further out they lie, since
+        few latents lie there and each of them costs much."""
+        n = len(latents)
+        slot = torch.arange(self.slots, device=latents.device)
+        reach = latents.square().sum(-1).sqrt().T + 1e-6
+        picks = torch.multinomial(reach, self.codes, replacement=n < self.codes)
+        self.codebook.copy_(latents[picks, slot[:, None]])
+        # Idle codes are free, so a third of them stand where no latent of these lies: a motion that
+        # goes several times as far as any here must not be cut off.
+        far = self.codes - self.codes * 2 // 3
+        stretch = torch.rand(self.slots, far, 1, device=latents.device)
+        self.codebook[:, -far:] *= torch.exp(stretch * math.log(8 / 1.5)) * 1.5
+        self.codebook[:, 0] = 0.0
+        self.usage.fill_(0.5 / self.codes)
+        self.usage[:, 0] = 0.5
+        for _ in range(rounds):
+            tokens = self.assign(latents)
+            at = (tokens + slot * self.codes).reshape(-1)
+            count = torch.bincount(at, minlength=self.slots * self.codes).view_as(self.usage)
+            total = torch.zeros(self.slots * self.codes, self.latent, device=latents.device)
+            total.index_add_(0, at, latents.reshape(-1, self.latent))
+            mean = total.view_as(self.sums) / count.clamp_min(1)[..., None]
+            self.codebook.copy_(torch.where(count[..., None] > 0, mean, self.codebook))
+            self.usage.copy_(count * (100.0 / n))
+        self.sums.copy_(self.codebook * self.usage[..., None])
 
     @torch.no_grad()
     def start(self, latents: Tensor, rounds: int = 10) -> None:

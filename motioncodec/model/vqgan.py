@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from motioncodec.model.config import Config, Level
+from motioncodec.model.lapped import LappedTransform
 from motioncodec.model.moments import MomentStem, splat
 from motioncodec.model.quantizer import Rate, SlotQuantizer
 
@@ -106,6 +107,141 @@ class LevelCoder(nn.Module):
         found: Tensor = linear + out
         return found.float()
 
+    def carry(self, vectors: Tensor, so_far: Tensor) -> Tensor:
+        """What is added to the reconstruction that the next level refines."""
+        return self.decode(vectors, so_far)
+
+
+class LappedCoder(nn.Module):
+    """One level of a lapped model: networks in time about a fixed, orthonormal linear path.
+
+    Every slot takes a few coefficients (frequency x component of the pose) and quantises them as
+    one vector. Squared distances of latents are squared errors of joints, so that a bit has the
+    same price in every slot, and idle slots cost a fraction of a bit.
+
+    A finer level refines the linear reconstruction alone, and the networks of the last level have
+    the last word: what a network adds is right on average and rough in detail, and to refine that
+    cost more bits than it saved. For the same reason the finest level has no encoder network.
+
+    Args:
+        config: the model's shape.
+        level: this level's stride and slots.
+        dropout: share of the networks' activations dropped in training.
+        encoder: whether it has an encoder network.
+    """
+
+    basis: Tensor
+    spread: Tensor
+    pick: Tensor
+
+    def __init__(
+        self, config: Config, level: Level, dropout: float = 0.0, encoder: bool = True
+    ) -> None:
+        super().__init__()
+        self.config, self.level, self.encoder = config, level, encoder
+        frame = config.joints * config.dims
+        self.transform = LappedTransform(level.stride)
+        self.quantizer = SlotQuantizer(level.slots, config.codes, config.latent)
+
+        def blocks() -> nn.Sequential:
+            return nn.Sequential(
+                *[ResidualBlock(config.width, dropout) for _ in range(config.blocks)]
+            )
+
+        if encoder:
+            self.enc_in = nn.Linear(config.patch * (2 * frame + config.joints), config.width)
+            self.enc = blocks()
+            self.enc_out = nn.Linear(config.width, config.patch * frame)
+            nn.init.zeros_(self.enc_out.weight)
+            nn.init.zeros_(self.enc_out.bias)
+        self.dec_in = nn.Linear(config.patch * frame, config.width)
+        self.dec_context = nn.Linear(config.patch * frame, config.width)
+        self.dec = blocks()
+        self.dec_out = nn.Linear(config.width, config.patch * frame)
+        # Principal components of the pose, in columns, their variances, and which of the stride x
+        # frame coefficients each slot takes; stride x frame stands for none.
+        self.register_buffer("basis", torch.eye(frame))
+        self.register_buffer("spread", torch.ones(frame))
+        self.register_buffer("pick", torch.full((level.slots, config.latent), level.stride * frame))
+        nn.init.zeros_(self.dec_out.weight)
+        nn.init.zeros_(self.dec_out.bias)
+
+    @torch.no_grad()
+    def fill(self, left: Tensor, seen: Tensor) -> Tensor:
+        """(B, T, joints * dims) with the values of missing joints, where ``seen`` (B, T, joints) is
+        False, as the others let expect them: the conditional mean of a Gaussian."""
+        if bool(seen.all()):
+            return left
+        dims = self.config.dims
+        out = left.reshape(-1, left.shape[-1]).clone()
+        power = 2 ** torch.arange(self.config.joints, device=left.device)
+        patterns, which = (
+            (seen.reshape(-1, self.config.joints) * power).sum(-1).unique(return_inverse=True)
+        )
+        covariance = (self.basis * self.spread) @ self.basis.T
+        covariance = covariance + 1e-3 * self.spread.mean() * torch.eye(
+            len(covariance), device=left.device
+        )
+        for i, pattern in enumerate(patterns.tolist()):
+            there = torch.tensor(
+                [bool(pattern >> joint & 1) for joint in range(self.config.joints)]
+            ).repeat_interleave(dims)
+            known, gone = there.nonzero()[:, 0], (~there).nonzero()[:, 0]
+            if not len(known) or not len(gone):
+                continue
+            known, gone = known.to(left.device), gone.to(left.device)
+            weights = torch.linalg.solve(
+                covariance[known[:, None], known], covariance[known[:, None], gone]
+            )
+            rows = (which == i).nonzero()
+            with torch.autocast(left.device.type, enabled=False):
+                out[rows, gone] = out[rows, known] @ weights
+        return out.view(left.shape)
+
+    def analyse(self, signal: Tensor) -> Tensor:
+        """(B, T, joints * dims) to latents (B, steps, slots, latent)."""
+        with torch.autocast(signal.device.type, enabled=False):
+            found = self.transform.analyse(signal.float() @ self.basis).flatten(-2)
+        out: Tensor = functional.pad(found, (0, 1))[..., self.pick.long()]
+        return out
+
+    def synthesise(self, latents: Tensor) -> Tensor:
+        """Code vectors (B, steps, slots, latent) to (B, T, joints * dims)."""
+        b, steps = latents.shape[:2]
+        size = self.level.stride * len(self.basis)
+        found = latents.new_zeros(b, steps, size + 1)
+        at = self.pick.long().flatten().expand(b, steps, -1)
+        found = found.scatter(-1, at, latents.flatten(-2))[..., :size]
+        with torch.autocast(latents.device.type, enabled=False):
+            signal = self.transform.synthesise(found.unflatten(-1, (self.level.stride, -1)))
+            out: Tensor = signal @ self.basis.T
+        return out
+
+    def encode(self, left: Tensor, presence: Tensor, so_far: Tensor) -> Tensor:
+        """Latents (B, steps, slots, latent) of (B, T, joints * dims) what is left over, for a
+        stream of which this is the last level."""
+        if not self.encoder:
+            return self.analyse(left)
+        b, t, _frame = left.shape
+        stacked = torch.cat([left, presence, so_far], -1)
+        hidden = self.enc(self.enc_in(stacked.reshape(b, t // self.config.patch, -1)))
+        moved = self.enc_out(hidden).reshape(b, t, -1).float()
+        return self.analyse(left + moved)
+
+    def decode(self, vectors: Tensor, so_far: Tensor) -> Tensor:
+        """(B, T, joints * dims) to be added to the reconstruction so far."""
+        linear = self.synthesise(vectors)
+        b, t, _frame = linear.shape
+        patches = t // self.config.patch
+        hidden = self.dec_in(linear.reshape(b, patches, -1))
+        hidden = hidden + self.dec_context(so_far.reshape(b, patches, -1))
+        out: Tensor = self.dec_out(self.dec(hidden)).reshape(b, t, -1)
+        return linear + out.float()
+
+    def carry(self, vectors: Tensor, so_far: Tensor) -> Tensor:
+        """What is added to the reconstruction that the next level refines: the linear path."""
+        return self.synthesise(vectors)
+
 
 class SlotVQGAN(nn.Module):
     """Stem, levels and head.
@@ -121,14 +257,22 @@ class SlotVQGAN(nn.Module):
         super().__init__()
         self.config = config
         self.stem = MomentStem(config.dims)
-        self.coders = nn.ModuleList(LevelCoder(config, level, dropout) for level in config.levels)
+        finest = len(config.levels) - 1
+        self.coders = nn.ModuleList(
+            LappedCoder(config, level, dropout, encoder=i < finest)
+            if config.lapped
+            else LevelCoder(config, level, dropout)
+            for i, level in enumerate(config.levels)
+        )
+        for one, price in zip(self.levels, config.prices):
+            one.quantizer.rate_weight = price
         # Mean pose in body units: what a missing joint counts as.
         self.register_buffer("mean", torch.zeros(config.joints, config.dims))
 
     @property
-    def levels(self) -> list[LevelCoder]:
+    def levels(self) -> list[LevelCoder | LappedCoder]:
         """Coders of the levels, coarse to fine."""
-        return cast("list[LevelCoder]", list(self.coders))
+        return cast("list[LevelCoder | LappedCoder]", list(self.coders))
 
     @property
     def device(self) -> torch.device:
@@ -140,7 +284,9 @@ class SlotVQGAN(nn.Module):
         """Model frames of context on either side beyond which nothing changes a decoded frame."""
         reach = self.config.patch * self.config.blocks * len(self.config.levels)
         window = self.config.window
-        return -(-reach // window) * window + window
+        # Windows that lap reach into their neighbours.
+        lap = window if self.config.lapped else 0
+        return -(-(reach + lap) // window) * window + window
 
     def prepare(self, centres: Tensor, peaks: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, K, D) centres in body units and (B, T, K) peaks to the networks' input:
@@ -155,6 +301,35 @@ class SlotVQGAN(nn.Module):
             offset.unflatten(-1, (self.config.joints, self.config.dims)) * self.config.unit
             + self.mean
         )
+
+    def _left(self, coder: LevelCoder | LappedCoder, left: Tensor, presence: Tensor) -> Tensor:
+        """(B, T, K * D) what is left over, with something to expect, or 0, at missing joints."""
+        seen = presence > 0
+        left = torch.where(seen.repeat_interleave(self.config.dims, -1), left, 0.0)
+        return coder.fill(left, seen) if isinstance(coder, LappedCoder) else left
+
+    def latents(
+        self,
+        coder: LevelCoder | LappedCoder,
+        left: Tensor,
+        presence: Tensor,
+        so_far: Tensor,
+        last: bool,
+    ) -> Tensor:
+        """What a level quantises: (B, steps, slots, latent).
+
+        Args:
+            coder: of the level.
+            left: (B, T, K * D) the offset less what is known so far; may be anything at joints that
+                are missing.
+            presence: (B, T, K).
+            so_far: (B, T, K * D).
+            last: whether the stream ends with this level.
+        """
+        left = self._left(coder, left, presence)
+        if isinstance(coder, LappedCoder) and not last:
+            return coder.analyse(left)
+        return coder.encode(left, presence, so_far)
 
     @torch.no_grad()
     def tokenize(
@@ -176,15 +351,17 @@ class SlotVQGAN(nn.Module):
         seen = (presence > 0).repeat_interleave(self.config.dims, -1)
         tokens = []
         for level, coder in enumerate(self.levels[:depth]):
-            left = (offset - so_far) * seen
-            latents = coder.encode(left, presence, so_far)
+            latents = self.latents(
+                coder, offset - so_far, presence, so_far, last=level + 1 == depth
+            )
             if rates is None or not rates[level].weight:
                 flat = latents.flatten(0, 1)
                 chosen = coder.quantizer.assign(flat).reshape(latents.shape[:-1])
             else:
                 chosen = coder.quantizer.assign_along(latents, rates[level])
             tokens.append(chosen)
-            so_far = so_far + coder.decode(coder.quantizer.lookup(chosen), so_far)
+            if level + 1 < depth:
+                so_far = so_far + coder.carry(coder.quantizer.lookup(chosen), so_far)
         return tokens
 
     def tokenize_volume(self, volume: Tensor, depth: int) -> list[Tensor]:
@@ -195,17 +372,14 @@ class SlotVQGAN(nn.Module):
     @torch.no_grad()
     def detokenize(self, tokens: Sequence[Tensor]) -> Tensor:
         """Tokens of levels 0 to L to (B, T, K, D) joint centres in body units."""
-        so_far: Tensor | None = None
-        for coder, chosen in zip(self.levels, tokens):
-            vectors = coder.quantizer.lookup(chosen)
-            if so_far is None:
-                frames = chosen.shape[1] * coder.level.stride
-                so_far = vectors.new_zeros(
-                    chosen.shape[0], frames, self.config.joints * self.config.dims
-                )
-            so_far = so_far + coder.decode(vectors, so_far)
-        if so_far is None:
+        if not tokens:
             raise ValueError("detokenize: expected the tokens of at least one level, found none")
+        frames = tokens[0].shape[1] * self.levels[0].level.stride
+        so_far = self.mean.new_zeros(len(tokens[0]), frames, self.mean.numel())
+        for level, (coder, chosen) in enumerate(zip(self.levels, tokens), 1):
+            vectors = coder.quantizer.lookup(chosen)
+            step = coder.carry if level < len(tokens) else coder.decode
+            so_far = so_far + step(vectors, so_far)
         return self.joints(so_far)
 
     def detokenize_volume(
@@ -217,22 +391,30 @@ class SlotVQGAN(nn.Module):
 
     def forward(
         self, centres: Tensor, peaks: Tensor, rows: Sequence[int]
-    ) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Training pass: for each level (centres (B, T, K, D), tokens, commitment loss).
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Training pass: for each level centres (B, T, K, D) and commitment loss.
 
         ``rows`` says how many rows of the batch each level sees, never more than the one before:
         a fine level has many slots and little left to learn, so it may do with fewer.
         """
         offset, presence = self.prepare(centres, peaks)
-        seen = (presence > 0).repeat_interleave(self.config.dims, -1)
         so_far = torch.zeros_like(offset)
         out = []
         for coder, n in zip(self.levels, rows):
-            offset, presence, seen, so_far = offset[:n], presence[:n], seen[:n], so_far[:n]
-            latents = coder.encode((offset - so_far) * seen, presence, so_far)
-            vectors, tokens, commitment = coder.quantizer(latents)
+            offset, presence, so_far = offset[:n], presence[:n], so_far[:n]
+            left = self._left(coder, offset - so_far, presence)
+            vectors, _, commitment = coder.quantizer(coder.encode(left, presence, so_far))
             refined = so_far + coder.decode(vectors, so_far)
-            out.append((self.joints(refined), tokens, commitment))
+            out.append((self.joints(refined), commitment))
             # Each preset is as good as it can be on its own: no gradient from the finer ones.
-            so_far = refined.detach()
+            if len(out) == len(self.levels):
+                break
+            with torch.no_grad():
+                if isinstance(coder, LappedCoder):
+                    latents = coder.analyse(left)
+                    chosen = coder.quantizer.assign(latents.flatten(0, 1))
+                    vectors = coder.quantizer.lookup(chosen).view(latents.shape)
+                    so_far = so_far + coder.carry(vectors, so_far)
+                else:
+                    so_far = refined.detach()
         return out

@@ -27,6 +27,8 @@ from motioncodec.model.config import PRESETS, Config
 if TYPE_CHECKING:
     from motioncodec.model.vqgan import SlotVQGAN
 
+Tensors = dict[str, NDArray[Any]]
+
 PRIOR = "prior."
 SCALE = ".scale_of_row"
 _MATRIX = re.compile(
@@ -93,16 +95,23 @@ class Weights:
         return int(self.fingerprint[:8], 16)
 
     @cached_property
-    def prior_arrays(self) -> list[tuple[NDArray[np.uint16], NDArray[np.uint8]]]:
-        """For each level (slots, classes, codes) frequencies and (slots, codes) classes."""
-        with safe_open(self.path, framework="numpy") as tensors:
-            return [
-                (
-                    tensors.get_tensor(f"{PRIOR}{level}.frequencies"),
-                    tensors.get_tensor(f"{PRIOR}{level}.class_of"),
-                )
-                for level in range(len(self.config.levels))
-            ]
+    def prior_arrays(self) -> list[Tensors]:
+        """For each level the tensors of its prior, by name."""
+        try:
+            with safe_open(self.path, framework="numpy") as tensors:
+                names = list(tensors.keys())
+                return [
+                    {
+                        name[len(start) :]: tensors.get_tensor(name)
+                        for name in names
+                        if name.startswith(start)
+                    }
+                    for start in (f"{PRIOR}{level}." for level in range(len(self.config.levels)))
+                ]
+        except (OSError, SafetensorError) as error:
+            raise ModelError(
+                f"{self.path.name}: expected the tensors of a prior ({error})"
+            ) from error
 
     def network(self, device: str = "cpu") -> SlotVQGAN:
         """The network on a device, in float32, ready to tokenize."""
@@ -122,8 +131,10 @@ def _network(weights: Weights, device: str) -> SlotVQGAN:
     network = SlotVQGAN(weights.config)
     try:
         state = unpack_tensors(load_file(weights.path))
+        if weights.config.lapped:
+            state |= unpack_codebooks(state, weights)
         network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
-    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{weights.path.name}: expected the tensors of its configuration, found others: "
             f"{str(error).splitlines()[0]}"
@@ -185,13 +196,18 @@ def default_weights(dims: int) -> Weights:
     raise ModelError(f"expected shipped weights for {dims} dimensions, found none")
 
 
-def pack_tensors(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def pack_tensors(state: Mapping[str, NDArray[Any]]) -> Tensors:
     """Float32 tensors as a weights file keeps them: the networks' matrices in int8 with a float16
-    scale for every row, everything else, codebooks and linear paths among it, in float16."""
-    packed: dict[str, NDArray[Any]] = {}
+    scale for every row; a basis and a mean pose in float32, for the finest preset's sake; whole
+    numbers as int16; everything else, codebooks and linear paths among it, in float16."""
+    packed: Tensors = {}
     for name, value in state.items():
         if not _MATRIX.search(name):
-            packed[name] = value.astype(np.float16)
+            exact = name.endswith((".basis", ".spread")) or (
+                name == "mean" and "coders.0.basis" in state
+            )
+            whole = np.issubdtype(value.dtype, np.integer)
+            packed[name] = value.astype(np.float32 if exact else np.int16 if whole else np.float16)
             continue
         rows = value.reshape(len(value), -1).astype(np.float32)
         scale = (np.abs(rows).max(axis=1) / 127).astype(np.float16)
@@ -203,13 +219,14 @@ def pack_tensors(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return packed
 
 
-def unpack_tensors(packed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-    """Inverse of :func:`pack_tensors`; priors are left out."""
-    state = {}
+def unpack_tensors(packed: Mapping[str, NDArray[Any]]) -> Tensors:
+    """Inverse of :func:`pack_tensors`, float32 or whole; priors are left out."""
+    state: Tensors = {}
     for name, value in packed.items():
         if name.startswith(PRIOR) or name.endswith(SCALE):
             continue
-        full = value.astype(np.float32)
+        whole = value.dtype == np.int16
+        full = value.astype(np.int64 if whole else np.float32)
         if name + SCALE in packed:
             scale = packed[name + SCALE].astype(np.float32)
             full *= scale.reshape(-1, *[1] * (full.ndim - 1))
@@ -217,20 +234,83 @@ def unpack_tensors(packed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.f
     return state
 
 
+NOWHERE = 1e4
+"""Coordinates of the codes that a slot does not have, where nothing is near them."""
+
+
+def round_codebook(codebook: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(slots, latent) steps of an int8 for each coordinate of (slots, codes, latent) codes."""
+    return np.maximum(np.abs(codebook).max(axis=1) / 127, 1e-12).astype(np.float32)
+
+
+def pack_codebook(
+    codebook: NDArray[np.float32], pick: NDArray[np.int64], sizes: NDArray[np.int32], none: int
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """(slots, codes, latent) codes to a row of whole numbers: of each slot its group's number of
+    codes, of each coordinate that stands for a coefficient (``pick`` below ``none``) all codes;
+    and what they are to be multiplied by (slots, latent)."""
+    width = len(codebook) // len(sizes)
+    kept = codebook.copy()
+    for slot in range(len(codebook)):
+        kept[slot, sizes[slot // width] :] = 0.0
+    steps = round_codebook(kept)
+    whole = np.rint(kept / steps[:, None]).astype(np.int8)
+    row = [
+        whole[slot, : sizes[slot // width], pick[slot] < none].reshape(-1)
+        for slot in range(len(codebook))
+    ]
+    return np.concatenate(row), steps
+
+
+def unpack_codebooks(state: Tensors, weights: Weights) -> Tensors:
+    """Codebooks of a lapped model, and the usage that its priors' static tables stand for, which
+    are lengths in 256ths of a bit."""
+    out: Tensors = {}
+    for level, (shape, prior) in enumerate(zip(weights.config.levels, weights.prior_arrays)):
+        name = f"coders.{level}.quantizer"
+        row, steps = state[f"{name}.codebook"], state.pop(f"{name}.steps")
+        pick, sizes = state[f"coders.{level}.pick"], prior["sizes"]
+        none = shape.stride * weights.config.joints * weights.config.dims
+        book = np.zeros((shape.slots, weights.config.codes, weights.config.latent), np.float32)
+        usage = np.zeros(book.shape[:2], np.float32)
+        width = shape.slots // len(sizes)
+        at = seen = 0
+        for slot in range(shape.slots):
+            size, there = int(sizes[slot // width]), pick[slot] < none
+            count = size * int(there.sum())
+            book[slot][:, there] = NOWHERE
+            whole = row[at : at + count].reshape(-1, size)
+            book[slot, :size, there] = whole * steps[slot, there, None]
+            usage[slot, :size] = 2.0 ** (-prior["lengths"][seen : seen + size] / 256)
+            at, seen = at + count, seen + size
+        out[f"{name}.codebook"], out[f"{name}.usage"] = book, usage
+    return out
+
+
 def save_weights(
     path: Path,
     network: SlotVQGAN,
-    priors: list[tuple[NDArray[np.uint16], NDArray[np.uint8]]],
+    priors: list[Tensors],
     card: dict[str, Any],
     rate_weights: dict[str, list[float]],
 ) -> None:
-    """Writes network (see :func:`pack_tensors`) and priors to a safetensors file with its card."""
+    """Writes network (see :func:`pack_tensors`) and the tensors of each level's prior to a
+    safetensors file with its card."""
     tensors = pack_tensors(
         {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
     )
-    for level, (frequencies, class_of) in enumerate(priors):
-        tensors[f"{PRIOR}{level}.frequencies"] = frequencies
-        tensors[f"{PRIOR}{level}.class_of"] = class_of
+    for level, prior in enumerate(priors):
+        tensors |= {f"{PRIOR}{level}.{name}": value for name, value in prior.items()}
+        if network.config.lapped:
+            coder = network.levels[level]
+            name = f"coders.{level}.quantizer"
+            pick = coder.state_dict()["pick"].cpu().numpy()
+            none = coder.level.stride * network.mean.numel()
+            book = coder.quantizer.codebook.cpu().numpy()
+            tensors[f"{name}.codebook"], tensors[f"{name}.steps"] = pack_codebook(
+                book, pick, prior["sizes"], none
+            )
+            del tensors[f"{name}.usage"]
     metadata = {
         "config": network.config.to_json(),
         "card": json.dumps(card, sort_keys=True),

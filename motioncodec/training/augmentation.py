@@ -38,13 +38,20 @@ _ABSENT: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Shares of windows that each change is applied to, and how far it goes."""
+    """Shares of windows that each change is applied to, and how far it goes.
+
+    Motion has the reference person's bones, as people with rigid bones have who are encoded; a
+    share ``other_bones`` of the windows gets others, as anybody else has: lengths differ by factors
+    whose logarithms have a standard deviation of ``limbs`` in arms and legs, ``trunk`` elsewhere.
+    """
 
     mix_legs: float = 0.5
     mix_arms: float = 0.25
     mirror: float = 0.5
     speed: float = 1.4
     limbs: float = 0.05
+    other_bones: float = 0.25
+    trunk: float = 0.25
     heading: float = 0.15
     absent: float = 0.35
     absent_2d: float = 0.6
@@ -53,7 +60,7 @@ class Augmentation:
     gap: float = 0.1
 
 
-NO_AUGMENTATION = Augmentation(0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0)
+NO_AUGMENTATION = Augmentation(0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class Windows:
@@ -132,20 +139,25 @@ class Windows:
                 points[:, :, arm] = torch.where(swap[..., None], moved, points[:, :, arm])
                 both = seen[:, :, arm] * other_seen[:, :, arm]
                 seen[:, :, arm] = torch.where(swap, both, seen[:, :, arm])
-        if a.limbs:
-            points = self._rescaled(points)
+        if a.other_bones:
+            other = self._chance(a.other_bones, batch)[:, None, None, None]
+            points = torch.where(other, self._rescaled(points), points)
         return points, seen, heading, hips
 
     def _rescaled(self, points: Tensor) -> Tensor:
         """Longer and shorter bones, alike on both sides."""
-        factor = torch.exp(self._normal(len(points), len(CANONICAL)) * self.augmentation.limbs)
+        a = self.augmentation
+        spread = torch.full((len(CANONICAL),), a.trunk)
+        spread[_LIMBS] = a.limbs
+        factor = torch.exp(self._normal(len(points), len(CANONICAL)) * spread)
         out = points.clone()
-        for joint in _LIMBS:
-            parent = CANONICAL_PARENTS[joint]
+        for joint, parent in enumerate(CANONICAL_PARENTS):
+            if parent < 0:
+                continue
             f = factor[:, min(joint, MIRROR[joint])][:, None, None]
             base = points[:, :, parent]
             out[:, :, joint] = out[:, :, parent] + (points[:, :, joint] - base) * f
-        return out
+        return out - out[:, :, _HIPS].mean(2, keepdim=True)
 
     def _dropped(self, seen: Tensor) -> Tensor:
         """Presence with joints that some skeletons lack, and gaps in time, taken away."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motioncodec.model.vqgan import SlotVQGAN
+from motioncodec.model.vqgan import LappedCoder, SlotVQGAN
 
 
 def share_out(variances: np.ndarray, slots: int, bits: float, most: int) -> list[list[int]]:
@@ -62,6 +62,10 @@ def start_from_components(model: SlotVQGAN, centres: Tensor, peaks: Tensor) -> l
     for coder in model.levels:
         level = coder.level
         left = (offset - so_far) * mask
+        if isinstance(coder, LappedCoder):
+            so_far = so_far + _start_lapped(coder, left)
+            errors.append(_rms(offset - so_far, mask) * config.unit)
+            continue
         windows = left.reshape(-1, level.stride * left.shape[-1])
         variances, basis = np.linalg.eigh((windows.T @ windows / len(windows)).double().numpy())
         order = np.argsort(variances)[::-1]
@@ -83,7 +87,70 @@ def start_from_components(model: SlotVQGAN, centres: Tensor, peaks: Tensor) -> l
             *left.shape[:1], -1, level.slots, config.latent
         )
         so_far = so_far + coder.decode(vectors, so_far)
-        errors.append(
-            float((((offset - so_far) * mask).square().sum() / mask.sum()).sqrt()) * config.unit
-        )
+        errors.append(_rms(offset - so_far, mask) * config.unit)
     return errors
+
+
+def _rms(wrong: Tensor, mask: Tensor) -> float:
+    return float(((wrong * mask).square().sum() / mask.sum()).sqrt())
+
+
+FULL = 6.5
+"""Bits that a slot of a lapped model is given coefficients for: more would leave too few of 1,024
+codes to choose from, fewer would make scalars of its vectors."""
+
+
+def deal_out(variances: np.ndarray, slots: int, price: float, most: int) -> list[list[int]]:
+    """Components for each slot: up to :data:`FULL` bits' worth of them, at the price of a bit.
+
+    At high rates a bit lowers a component's squared error w by 2 ln(2) w, so at price p components
+    are worth coding down to w = p / (2 ln 2), in max(0, log2(v / w) / 2) bits.
+
+    Args:
+        variances: of the components, falling.
+        slots: how many.
+        price: of a bit, in units of variance.
+        most: components that a slot can take.
+    """
+    deserved = np.maximum(0.5 * np.log2(np.maximum(variances, 1e-12) * 2 * math.log(2) / price), 0)
+    out: list[list[int]] = [[] for _ in range(slots)]
+    at = 0
+    for slot in range(slots):
+        spent = 0.0
+        while at < len(deserved) and len(out[slot]) < most:
+            if out[slot] and spent + deserved[at] > FULL:
+                break
+            out[slot].append(at)
+            spent += deserved[at]
+            at += 1
+    return out
+
+
+def _start_lapped(coder: LappedCoder, left: Tensor, batch: int = 512) -> Tensor:
+    """Basis, coefficients of the slots and codebooks; returns what the level makes of ``left``."""
+    rows = left.reshape(-1, left.shape[-1])
+    variances, basis = torch.linalg.eigh((rows.T @ rows / len(rows)).double())
+    coder.basis.copy_(basis.flip(1))
+    coder.spread.copy_(variances.flip(0).clamp_min(1e-9))
+    flat = coder.transform.analyse(left @ coder.basis).flatten(0, 1).flatten(-2)
+    energies = flat.square().mean(0).numpy()
+    order = np.argsort(energies)[::-1]
+    most = coder.config.latent
+    shares = deal_out(energies[order], coder.level.slots, coder.quantizer.rate_weight, most)
+    coder.pick.fill_(flat.shape[1])
+    for slot, components in enumerate(shares):
+        coder.pick[slot, : len(components)] = torch.from_numpy(order[components].copy())
+    # A few slots at a time: all latents of the finest level would be gigabytes.
+    latents = coder.analyse(left).flatten(0, 1)
+    keep = torch.randperm(len(latents))[: 12 * coder.config.codes]
+    coder.quantizer.start_priced(latents[keep])
+    return torch.cat(
+        [
+            coder.synthesise(
+                coder.quantizer.lookup(
+                    coder.quantizer.assign(coder.analyse(part).flatten(0, 1))
+                ).unflatten(0, (len(part), -1))
+            )
+            for part in left.split(batch)
+        ]
+    )

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from motioncodec.clip import METRES, Clip
 from motioncodec.errors import FormatError
+from motioncodec.heatmap.bones import find_bones, to_reference
 from motioncodec.heatmap.placement import (
     Placement,
     choose_anchor,
@@ -30,7 +31,8 @@ class Motion:
     """Clips laid end to end.
 
     Attributes:
-        points: (N, 20, 3) float32 body units about the hips, heading off; 0 where missing.
+        points: (N, 20, 3) float32 body units about the hips, heading off, rigid bones as long as
+            the reference person's; 0 where missing.
         seen: (N, 20) float32, 1 where a joint is present.
         heading: (N,) radians that were taken off.
         hips: (N, 3) body units.
@@ -72,6 +74,9 @@ def load_motion(clips: list[Clip]) -> Motion:
             hips = find_hips(points, scale, choose_anchor(seen))
             heading = find_heading(points)
             body = Placement(hips, np.full(len(points), scale), heading).apply(points)
+            # A joint that is missing here and there has no say in where those after it are.
+            whole = to_reference(fill_gaps(body), find_bones(body))
+            body = np.where(np.isnan(body), np.nan, whole)
             parts.append((np.nan_to_num(body), seen, heading, hips / scale, scale))
     if not parts:
         raise FormatError("training data: expected clips with body joints, found none")

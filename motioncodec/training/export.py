@@ -9,15 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from motioncodec.bitstream.prior import LevelPrior
 from motioncodec.model.config import PRESETS
-from motioncodec.model.quantizer import Rate
+from motioncodec.model.quantizer import Rate, SlotQuantizer
 from motioncodec.model.vqgan import SlotVQGAN
-from motioncodec.model.weights import pack_tensors, save_weights, unpack_tensors
+from motioncodec.model.weights import (
+    pack_tensors,
+    round_codebook,
+    save_weights,
+    unpack_tensors,
+)
 from motioncodec.training.augmentation import Augmentation, Windows
 from motioncodec.training.data import Motion
+from motioncodec.training.prior import GROUPS, WIDE, code_features, train_level
 
 CLASSES = 8
 """Tables per slot. 16 saved 0.3 % more bits than 8 on held-out motion, for twice the size."""
@@ -79,6 +86,72 @@ def fit_priors(
     return priors
 
 
+def _tokenized(
+    network: SlotVQGAN, motion: Motion, batches: int, frames: int, seed: int, quiet: bool
+) -> list[Tensor]:
+    """Tokens of each level (N, steps, slots) of training windows, as encoders choose them."""
+    windows = Windows(motion, network.config.dims, frames, _MILD, seed)
+    runs: list[list[Tensor]] = [[] for _ in network.levels]
+    for _ in tqdm(range(batches), desc="tokens", disable=quiet or None):
+        centres, peaks, _ = windows.batch(64)
+        for run, chosen in zip(runs, network.tokenize(centres, peaks, len(runs))):
+            run.append(chosen)
+    return [torch.cat(run) for run in runs]
+
+
+@torch.no_grad()
+def _trim(quantizer: SlotQuantizer, tokens: Tensor) -> tuple[Tensor, list[int]]:
+    """Sorts the codes of each slot by how often training chose them and says how many of them the
+    slots of each group keep: all that were chosen, and a quarter more, from near to far, for what
+    training has not seen. Returns the tokens by their new numbers, and these sizes."""
+    slots, codes = quantizer.slots, quantizer.codes
+    counts = torch.stack(
+        [torch.bincount(tokens[..., slot].flatten(), minlength=codes) for slot in range(slots)]
+    )
+    chosen = (counts > 0).sum(-1).view(GROUPS, -1).amax(-1)
+    sizes = [min(codes, max(16, int(most * 1.25) + 8)) for most in chosen.tolist()]
+    renamed = torch.empty_like(tokens)
+    for slot in range(slots):
+        order = counts[slot].argsort(descending=True, stable=True)
+        used = int((counts[slot] > 0).sum())
+        spare = order[used:]
+        spare = spare[quantizer.codebook[slot, spare].square().sum(-1).argsort()]
+        room = sizes[slot // (slots // GROUPS)] - used
+        at = torch.linspace(0, max(len(spare) - 1, 0), min(room, len(spare))).round().long()
+        rest = torch.ones(len(spare), dtype=torch.bool)
+        rest[at] = False
+        order = torch.cat([order[:used], spare[at], spare[rest]])
+        place = torch.empty_like(order)
+        place[order] = torch.arange(codes)
+        renamed[..., slot] = place[tokens[..., slot]]
+        quantizer.codebook[slot] = quantizer.codebook[slot, order]
+        quantizer.usage[slot] = counts[slot, order].float()
+        quantizer.codebook[slot, sizes[slot // (slots // GROUPS)] :] = 0.0
+    steps = torch.from_numpy(round_codebook(quantizer.codebook.numpy()))[:, None]
+    quantizer.codebook.copy_((quantizer.codebook / steps).round() * steps)
+    return renamed, sizes
+
+
+def fit_networks(
+    network: SlotVQGAN, motion: Motion, *, batches: int, steps: int, quiet: bool = False
+) -> list[dict[str, NDArray[Any]]]:
+    """Trains the learned priors of a lapped model, whose codebooks it sorts and trims."""
+    tokens = _tokenized(network, motion, batches, 5 * network.config.window, 11, quiet)
+    features: list[Tensor] = []
+    known: list[Tensor] = []
+    out = []
+    for coder, chosen in zip(network.levels, tokens):
+        quantizer = coder.quantizer
+        renamed, sizes = _trim(quantizer, chosen)
+        share = quantizer.usage / quantizer.usage.sum(-1, keepdim=True)
+        mine = code_features(quantizer.codebook, share, quantizer.slots <= WIDE)
+        tensors = train_level(mine, renamed, features, known, sizes, steps=steps, quiet=quiet)
+        features.append(mine)
+        known.append(renamed)
+        out.append(vars(tensors))
+    return out
+
+
 def export(
     network: SlotVQGAN,
     motion: Motion,
@@ -87,6 +160,7 @@ def export(
     rate_weights: dict[str, list[float]],
     *,
     batches: int = 24,
+    steps: int = 4000,
     quiet: bool = False,
 ) -> None:
     """Fits the priors and writes the weights file.
@@ -99,9 +173,14 @@ def export(
         rate_weights: for each preset the price of a bit at each of its levels, in squared network
             units (see :class:`motioncodec.model.quantizer.Rate`).
         batches: of 64 windows of 256 model frames that the priors are fitted to, a round.
+        steps: that each level's learned prior is trained for.
         quiet: without a progress bar.
     """
     rounded = as_shipped(network)
+    if network.config.lapped:
+        learned = fit_networks(rounded, motion, batches=batches, steps=steps, quiet=quiet)
+        save_weights(path, rounded, learned, card, rate_weights)
+        return
     priors = fit_priors(rounded, motion, rate_weights, batches=batches, quiet=quiet)
-    arrays = [(prior.frequencies, prior.class_of) for prior in priors]
+    arrays = [{"frequencies": p.frequencies, "class_of": p.class_of} for p in priors]
     save_weights(path, rounded, arrays, card, rate_weights)

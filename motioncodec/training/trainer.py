@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from motioncodec.errors import FormatError
+from motioncodec.heatmap.placement import MODEL_RATE
 from motioncodec.model.config import Config
 from motioncodec.model.moments import splat
 from motioncodec.model.vqgan import SlotVQGAN
@@ -207,7 +208,7 @@ class Trainer:
         losses = {}
         total: Tensor = torch.zeros((), device=self.device)
         reconstruction = []
-        for i, (found, _, commitment) in enumerate(out):
+        for i, (found, commitment) in enumerate(out):
             n = len(found)
             position = position_loss(found, truth[:n], seen[:n])
             velocity = velocity_loss(found, truth[:n], seen[:n])
@@ -265,21 +266,28 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:
         """Averaged weights on val windows: mean error by preset (thousandths of a body unit: mm on
-        a person of the reference size) and perplexity of the slots (least, median)."""
+        a person of the reference size), bits a second under the codes' running usage, and
+        perplexity of the slots (least, median)."""
         assert self.val is not None
         noisy, seen, truth = (x.to(self.device) for x in self.val)
         depth = len(self.average.config.levels)
-        tokens = self.average.tokenize(noisy, seen, depth)
         figures: dict[str, Any] = {}
-        error, perplexity = [], []
+        error, perplexity, bits = [], [], []
         for i in range(depth):
-            found = self.average.detokenize(tokens[: i + 1])
+            tokens = self.average.tokenize(noisy, seen, i + 1)
+            found = self.average.detokenize(tokens)
             distance = (found - truth).norm(dim=-1)
             error.append(round(float((distance * (seen > 0)).sum() / (seen > 0).sum()) * 1000, 2))
             coder = self.average.levels[i]
             spread = coder.quantizer.perplexity()
             perplexity.append([round(float(spread.min())), round(float(spread.median()))])
+            total = sum(
+                float(one.quantizer.lengths()[torch.arange(one.level.slots), chosen].sum())
+                for one, chosen in zip(self.average.levels, tokens)
+            )
+            bits.append(round(total * MODEL_RATE / noisy[..., 0, 0].numel()))
         figures["val"] = error
+        figures["bit_s"] = bits
         figures["perplexity"] = perplexity
         return figures
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from motioncodec.bitstream.bones import FREE
 from motioncodec.bitstream.container import write_container
 from motioncodec.bitstream.entropy import (
     TOTAL,
@@ -20,8 +21,9 @@ from motioncodec.bitstream.entropy import (
     code_signed,
 )
 from motioncodec.bitstream.header import Header
+from motioncodec.bitstream.network import NetworkPrior, NetworkTensors
 from motioncodec.bitstream.payload import Layout, PersonChunk, encode_chunk
-from motioncodec.bitstream.prior import LevelPrior
+from motioncodec.bitstream.prior import LevelPrior, Prior
 from motioncodec.bitstream.trajectory import Curve
 
 
@@ -59,11 +61,49 @@ def prior(seed: int, slots: int, classes: int, codes: int) -> LevelPrior:
     )
 
 
+def network(
+    seed: int, sizes: list[int], width: int, features: int, coarser: list[NetworkPrior]
+) -> NetworkPrior:
+    """A learned prior whose weights nobody learned: large enough that all its layers matter, and
+    that sums reach their limits."""
+    source, hidden = numbers(seed), 6
+    slots, codes = width * len(sizes), width * sum(sizes)
+    inputs = slots * features + 1 + sum(c.slots * (c.seen + 2) for c in coarser)
+
+    def evenly(*shape: int, reach: int) -> Any:
+        return array(source, shape, lambda n: n % (2 * reach + 1) - reach)
+
+    return NetworkPrior(
+        NetworkTensors(
+            sizes=np.array(sizes, np.int32),
+            lengths=array(source, (codes,), lambda n: n % 3000).astype(np.int16),
+            features=evenly(codes, features, reach=127).astype(np.int8),
+            context_weight=evenly(hidden, inputs, reach=9000).astype(np.int16),
+            context_bias=evenly(hidden, reach=30_000).astype(np.int32) * 40,
+            within_weight=evenly(hidden, slots * features, reach=9000).astype(np.int16),
+            middle_weight=evenly(hidden, hidden, reach=1500).astype(np.int16),
+            middle_bias=evenly(hidden, reach=30_000).astype(np.int32) * 40,
+            head_weight=evenly(slots * (features + 1), hidden, reach=6000).astype(np.int16),
+            head_bias=evenly(slots * (features + 1), reach=30_000).astype(np.int32) * 100,
+        ),
+        coarser,
+    )
+
+
 def curve(source: Iterator[int], blocks: int, channels: int) -> Curve:
     knots = array(source, (blocks + 1, channels), small)
     sines = array(source, (blocks, channels, 31), small)
     ends = array(source, (blocks, channels, 1), lambda n: n % 32)
     return Curve(knots, np.where(np.arange(31) < ends, sines, 0))
+
+
+def tokens(source: Iterator[int], shape: tuple[int, ...], prior: Prior) -> Any:
+    if isinstance(prior, LevelPrior):
+        codes = prior.frequencies.shape[-1]
+        return array(source, shape, lambda n: n % codes)
+    assert isinstance(prior, NetworkPrior)
+    sizes = np.repeat(prior.sizes, prior.width)
+    return array(source, shape, int) % sizes
 
 
 def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
@@ -74,10 +114,12 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
     if layout.priors:
         one.origin = curve(source, layout.windows, layout.dims)
         one.turn = array(source, (layout.knots, 1), small)
-        one.tokens = [
-            array(source, blank.shape, lambda n, p=p: n % p.frequencies.shape[-1])  # type: ignore[misc]
-            for p, blank in zip(layout.priors, one.tokens)
-        ]
+        if layout.bones:
+            steps = array(source, (20,), lambda n: n % 61 - 30)
+            free = array(source, (20,), lambda n: n % 5 == 0)
+            free[0] = True
+            one.bones = np.where(free if next(source) % 2 else np.arange(20) < 1, FREE, steps)
+        one.tokens = [tokens(source, blank.shape, p) for p, blank in zip(layout.priors, one.tokens)]
     if layout.extra:
         blocks = (layout.frames + 30) // 32
         one.extra = curve(source, blocks, layout.extra * layout.dims)
@@ -131,6 +173,28 @@ def body() -> Case:
         absent = np.ones_like(seen) if c else np.zeros_like(seen)
         layouts.append(layout)
         people.append((person(source, layout, seen), person(source, layout, absent)))
+    return Case(header, tuple(layouts), tuple(people))
+
+
+def lapped() -> Case:
+    """3D, two people, two chunks, bones, three levels of tokens under learned priors."""
+    header = Header(
+        frames=150, frame_rate=30.0, skeleton=1, model=4 * 4711 + 3, people=2, scales=(3, -9),
+        chunk=64 * 2,
+    )  # fmt: skip
+    priors: list[NetworkPrior] = []
+    for seed, sizes, width, features in ((21, [3, 5], 1, 3), (22, [16, 4], 2, 3), (23, [9], 3, 1)):
+        priors.append(network(seed, sizes, width, features, list(priors)))
+    source, layouts, people = numbers(15), [], []
+    for c in range(header.chunks):
+        (start, stop), (first, last) = header.span(c), header.frame_span(c)
+        layout = Layout(
+            last - first, 20, 3, (stop - start) // 32, 0, 0, priors,
+            [header.steps(c, 64) for _ in priors], bones=True,
+        )  # fmt: skip
+        seen = np.zeros((layout.frames, 20), bool)
+        layouts.append(layout)
+        people.append((person(source, layout, seen), person(source, layout, seen)))
     return Case(header, tuple(layouts), tuple(people))
 
 
@@ -193,7 +257,7 @@ def symbol_bytes() -> bytes:
 
 
 FILES: dict[str, Callable[[], Case]] = {
-    "body": body, "detections": detections, "markers": markers,
+    "body": body, "lapped": lapped, "detections": detections, "markers": markers,
 }  # fmt: skip
 
 
