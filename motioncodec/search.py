@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,9 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from motioncodec.bitstream.network import BIT, NetworkPrior
-
-if TYPE_CHECKING:
-    from motioncodec.model.vqgan import LappedCoder, SlotVQGAN
+from motioncodec.model.vqgan import LappedCoder, SlotVQGAN
 
 Integers = NDArray[np.int64]
 
@@ -86,6 +83,7 @@ def search(
     tokens: list[Tensor] = []
     for level in range(depth):
         coder, prior = network.levels[level], priors[level]
+        assert isinstance(coder, LappedCoder)
         with torch.no_grad():
             last = level + 1 == depth
             latents = network.latents(coder, offset - so_far, presence, so_far, last)

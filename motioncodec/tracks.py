@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from motioncodec.bitstream.bones import FREE
 from motioncodec.bitstream.header import MODEL_RATE, Header, step_size
-from motioncodec.bitstream.trajectory import BLOCK, Curve, analyse, curve_blocks, synthesise
+from motioncodec.bitstream.trajectory import (
+    BLOCK,
+    Curve,
+    analyse,
+    cheap_knots,
+    curve_blocks,
+    synthesise,
+)
 from motioncodec.clip import METRES, Clip
 from motioncodec.errors import ContainerError
 from motioncodec.heatmap.bones import REFERENCE_BONES
@@ -41,6 +48,10 @@ SMOOTHING = 256
 
 HIPS_DEAD_ZONE = 0.1
 """Lower than for other curves: on training clips, bits of the hips are better spent on tokens."""
+
+TURN_PRICE = 0.3
+"""Squared 64ths of a turn that a bit of the heading is worth: what is left of it the model sees,
+and hardly minds."""
 
 BONE_STEPS = (0, -22, -28, -36)
 """Exponent of the bones' step by depth: 22, 8 and 2 mm on the reference person, which adds less
@@ -152,7 +163,10 @@ def place(
         turn = np.log2(size) * SIZE_STEPS
     here = slice(before, before + stop - start + 1)
     curve = analyse(hips[here], step_size(header.origin_step), HIPS_DEAD_ZONE)
-    return curve, np.rint(turn[here][::KNOT_SPACING]).astype(np.int64)[:, None]
+    knots = turn[here][::KNOT_SPACING]
+    if clip.dims == 3:
+        return curve, cheap_knots(knots, "heading", TURN_PRICE)[:, None]
+    return curve, np.rint(knots).astype(np.int64)[:, None]
 
 
 def placement(header: Header, person: int, curve: Curve, turn: NDArray[np.int64]) -> Placement:

@@ -13,9 +13,11 @@ magnitudes of neighbours already known. The tables are part of the format (``tab
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from scipy.fft import dst, idst
 
 from motioncodec.bitstream.entropy import (
     ESCAPE,
+    TOTAL,
     Coder,
     Table,
     code_magnitude,
@@ -188,6 +191,54 @@ def code_knots(coder: Coder, knots: Integers, kind: str, order: int = 1) -> Inte
             out[i, channel] = value
             two, one = one, value
     return out
+
+
+@cache
+def _knot_lengths(kind: str) -> list[list[float]]:
+    """Bits of each magnitude below the escape after each bucket, the sign's among them."""
+    tables = json.loads((files("motioncodec.bitstream") / "tables.json").read_text())[kind]
+    return [
+        [math.log2(TOTAL / f) + (size > 0) for size, f in enumerate(table[:ESCAPE])]
+        for table in tables["knots"]
+    ]
+
+
+def cheap_knots(values: Float64, kind: str, price: float, reach: int = 2) -> Integers:
+    """(B,) whole numbers near ``values`` that minimise the sum of squared differences plus ``price``
+    times the bits of order-1 knots: dynamic programming over the number and its bucket.
+
+    Args:
+        values: in steps.
+        kind: of the tables.
+        price: of a bit, in squared steps.
+        reach: how far from the nearest number to look.
+    """
+    lengths = _knot_lengths(kind)
+    nearest = np.rint(values).astype(np.int64)
+    far = 2 * price * math.log2(ESCAPE + 2.0) + 64 * price
+    # For each (number, bucket of the difference that led to it): cost, and the path.
+    states: dict[tuple[int, int], tuple[float, tuple[Any, ...]]] = {}
+    first = int(nearest[0])
+    for number in range(first - reach, first + reach + 1):
+        states[number, KNOTS - 1] = (float((values[0] - number) ** 2), (number, None))
+    for value, middle in zip(values[1:].tolist(), nearest[1:].tolist()):
+        fresh: dict[tuple[int, int], tuple[float, tuple[Any, ...]]] = {}
+        for (before, size), (cost, path) in states.items():
+            bits = lengths[size]
+            for number in range(middle - reach, middle + reach + 1):
+                apart = number - before if number >= before else before - number
+                spent = price * bits[apart] if apart < ESCAPE else far
+                total = cost + spent + (value - number) ** 2
+                key = number, bucket(apart)
+                if key not in fresh or total < fresh[key][0]:
+                    fresh[key] = (total, (number, path))
+        states = fresh
+    _, path = min(states.values(), key=lambda state: state[0])
+    out: list[int] = []
+    while path is not None:
+        number, path = path
+        out.append(number)
+    return np.array(out[::-1], np.int64)
 
 
 def count_contexts(curve: Curve, order: int = 2) -> dict[str, NDArray[np.float64]]:

@@ -104,6 +104,14 @@ def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:
     show_default=True,
     help="Quality: f8 is the finest and largest, f32 the coarsest and smallest.",
 )
+@click.option(
+    "--effort",
+    type=click.IntRange(1, 9),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="1 to 9: how hard to search for fewer bits and a smaller error; decoding costs the same.",
+)
 @model_option
 @click.option(
     "--confidence",
@@ -122,6 +130,7 @@ def encode(
     output: str | None,
     output_dir: str | None,
     preset: str,
+    effort: int,
     model: str | None,
     confidence: str,
     device: str,
@@ -144,7 +153,7 @@ def encode(
     if output_dir is not None:
         os.makedirs(output_dir, exist_ok=True)
     bits = 0 if confidence == "off" else int(confidence)
-    settings = Settings(preset, model, device, bits)
+    settings = Settings(preset, model, device, bits, effort)
     report = Report(quiet)
     with report.bar(len(jobs) if len(jobs) > 1 else None, "encode", "file", scale=False) as done:
         for job in jobs:

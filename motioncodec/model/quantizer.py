@@ -93,12 +93,12 @@ class SlotQuantizer(nn.Module):
         if weight:
             offset = offset + weight * self.lengths()
         codes = self.codebook.transpose(1, 2)
+        # So many at a time as bound the memory of the cost matrix.
+        some = max(8, (1 << 25) // (self.slots * self.codes))
         return torch.cat(
             [
                 torch.baddbmm(offset[:, None], rows.transpose(0, 1), codes, alpha=-2.0).argmin(-1).T
-                for rows in latents.split(
-                    max(1, (1 << 22) // (self.slots * self.codes) * 8)
-                )  # bounds the memory of the cost matrix
+                for rows in latents.split(some)
             ]
         )
 

@@ -348,7 +348,6 @@ class SlotVQGAN(nn.Module):
         """
         offset, presence = self.prepare(centres, peaks)
         so_far = torch.zeros_like(offset)
-        seen = (presence > 0).repeat_interleave(self.config.dims, -1)
         tokens = []
         for level, coder in enumerate(self.levels[:depth]):
             latents = self.latents(
@@ -391,8 +390,9 @@ class SlotVQGAN(nn.Module):
 
     def forward(
         self, centres: Tensor, peaks: Tensor, rows: Sequence[int]
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Training pass: for each level centres (B, T, K, D) and commitment loss.
+    ) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Training pass: for each level centres (B, T, K, D), the same of the linear path, and
+        commitment loss.
 
         ``rows`` says how many rows of the batch each level sees, never more than the one before:
         a fine level has many slots and little left to learn, so it may do with fewer.
@@ -405,7 +405,8 @@ class SlotVQGAN(nn.Module):
             left = self._left(coder, offset - so_far, presence)
             vectors, _, commitment = coder.quantizer(coder.encode(left, presence, so_far))
             refined = so_far + coder.decode(vectors, so_far)
-            out.append((self.joints(refined), commitment))
+            linear = so_far + coder.carry(vectors, so_far) if self.config.lapped else refined
+            out.append((self.joints(refined), self.joints(linear), commitment))
             # Each preset is as good as it can be on its own: no gradient from the finer ones.
             if len(out) == len(self.levels):
                 break

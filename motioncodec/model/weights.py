@@ -226,10 +226,10 @@ def unpack_tensors(packed: Mapping[str, NDArray[Any]]) -> Tensors:
         if name.startswith(PRIOR) or name.endswith(SCALE):
             continue
         whole = value.dtype == np.int16
-        full = value.astype(np.int64 if whole else np.float32)
+        full: NDArray[Any] = value.astype(np.int64 if whole else np.float32)
         if name + SCALE in packed:
             scale = packed[name + SCALE].astype(np.float32)
-            full *= scale.reshape(-1, *[1] * (full.ndim - 1))
+            full = full * scale.reshape(-1, *[1] * (full.ndim - 1))
         state[name] = full
     return state
 

@@ -17,6 +17,7 @@ from motioncodec.model.config import PRESETS
 from motioncodec.model.quantizer import Rate, SlotQuantizer
 from motioncodec.model.vqgan import SlotVQGAN
 from motioncodec.model.weights import (
+    Tensors,
     pack_tensors,
     round_codebook,
     save_weights,
@@ -88,15 +89,21 @@ def fit_priors(
 
 def _tokenized(
     network: SlotVQGAN, motion: Motion, batches: int, frames: int, seed: int, quiet: bool
-) -> list[Tensor]:
-    """Tokens of each level (N, steps, slots) of training windows, as encoders choose them."""
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Tokens of each level (N, steps, slots) of training windows as encoders choose them: where it
+    is the last one of a stream, and where finer ones follow (the same for the finest)."""
     windows = Windows(motion, network.config.dims, frames, _MILD, seed)
-    runs: list[list[Tensor]] = [[] for _ in network.levels]
+    depth = len(network.levels)
+    last: list[list[Tensor]] = [[] for _ in network.levels]
+    followed: list[list[Tensor]] = [[] for _ in network.levels]
     for _ in tqdm(range(batches), desc="tokens", disable=quiet or None):
         centres, peaks, _ = windows.batch(64)
-        for run, chosen in zip(runs, network.tokenize(centres, peaks, len(runs))):
+        for levels in range(1, depth + 1):
+            found = network.tokenize(centres, peaks, levels)
+            last[levels - 1].append(found[-1])
+        for run, chosen in zip(followed, found):
             run.append(chosen)
-    return [torch.cat(run) for run in runs]
+    return [torch.cat(run) for run in last], [torch.cat(run) for run in followed]
 
 
 @torch.no_grad()
@@ -134,21 +141,25 @@ def _trim(quantizer: SlotQuantizer, tokens: Tensor) -> tuple[Tensor, list[int]]:
 
 def fit_networks(
     network: SlotVQGAN, motion: Motion, *, batches: int, steps: int, quiet: bool = False
-) -> list[dict[str, NDArray[Any]]]:
+) -> list[Tensors]:
     """Trains the learned priors of a lapped model, whose codebooks it sorts and trims."""
-    tokens = _tokenized(network, motion, batches, 5 * network.config.window, 11, quiet)
+    last, followed = _tokenized(network, motion, batches, 5 * network.config.window, 11, quiet)
     features: list[Tensor] = []
     known: list[Tensor] = []
-    out = []
-    for coder, chosen in zip(network.levels, tokens):
+    out: list[Tensors] = []
+    for level, coder in enumerate(network.levels):
         quantizer = coder.quantizer
-        renamed, sizes = _trim(quantizer, chosen)
+        both = torch.cat([last[level], followed[level]])
+        renamed, sizes = _trim(quantizer, both)
         share = quantizer.usage / quantizer.usage.sum(-1, keepdim=True)
         mine = code_features(quantizer.codebook, share, quantizer.slots <= WIDE)
-        tensors = train_level(mine, renamed, features, known, sizes, steps=steps, quiet=quiet)
+        if level + 1 == len(network.levels):
+            renamed = renamed[: len(followed[level])]
+        twice = [torch.cat([one, one])[: len(renamed)] for one in known]
+        tensors = train_level(mine, renamed, features, twice, sizes, steps=steps, quiet=quiet)
         features.append(mine)
-        known.append(renamed)
-        out.append(vars(tensors))
+        known.append(renamed[-len(followed[level]) :])
+        out.append(dict(vars(tensors)))
     return out
 
 
@@ -182,5 +193,5 @@ def export(
         save_weights(path, rounded, learned, card, rate_weights)
         return
     priors = fit_priors(rounded, motion, rate_weights, batches=batches, quiet=quiet)
-    arrays = [{"frequencies": p.frequencies, "class_of": p.class_of} for p in priors]
+    arrays: list[Tensors] = [{"frequencies": p.frequencies, "class_of": p.class_of} for p in priors]
     save_weights(path, rounded, arrays, card, rate_weights)

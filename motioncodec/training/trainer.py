@@ -45,6 +45,8 @@ class TrainingConfig:
         frames: model frames in a window.
         learning_rate: highest; rises over ``warmup`` steps, falls as a cosine to a hundredth.
         commitment, velocity: weights of these losses.
+        linear: weight of the position loss of a lapped model's linear path. It keeps the encoder's
+            networks from saying more than codes at their price: bits have no gradient.
         dropout: in the networks over time.
         average: decay of the averaged weights, which are what is evaluated and exported.
         adversarial_from: share of the steps after which the discriminator starts; 1 for never.
@@ -72,6 +74,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     commitment: float = 0.25
     velocity: float = 1.0
+    linear: float = 0.7
     dropout: float = 0.05
     average: float = 0.998
     adversarial_from: float = 0.9
@@ -208,11 +211,13 @@ class Trainer:
         losses = {}
         total: Tensor = torch.zeros((), device=self.device)
         reconstruction = []
-        for i, (found, commitment) in enumerate(out):
+        for i, (found, linear, commitment) in enumerate(out):
             n = len(found)
             position = position_loss(found, truth[:n], seen[:n])
             velocity = velocity_loss(found, truth[:n], seen[:n])
             reconstruction.append(position + c.velocity * velocity)
+            if self.model.config.lapped:
+                total = total + c.linear * position_loss(linear, truth[:n], seen[:n]) * (3.0**i)
             # Squared distances of latents fall by orders of magnitude from level to level; as a
             # share of the position loss the commitment weighs the same at each.
             share = c.commitment * position.detach() / (commitment.detach() + 1e-9)
