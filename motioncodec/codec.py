@@ -88,7 +88,7 @@ def encode_clip(
                 mine[chunk].tokens = _tokens(clip, stream, mine, person, chunk, settings.effort)
         if progress:
             progress(len(range(*header.frame_span(chunk))))
-    writer = Writer(header.pack(), target, indexed=header.chunks > 1)
+    writer = Writer(header.pack(), target, indexed=header.chunks > 1, alone=header.chunks == 1)
     for chunk in chunks:
         for person, mine in enumerate(people):
             if mine[chunk].present:

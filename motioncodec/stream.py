@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 Float64 = NDArray[np.float64]
 
 
-
 class Stream:
     """What a header determines: skeleton, weights, layouts, and a network once it is needed.
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from motioncodec.bitstream import container
 from motioncodec.bitstream.container import (
+    MAX_BRIEF,
     MAX_CHUNKS,
     MAX_PAYLOAD,
     Reader,
@@ -38,6 +39,16 @@ def written(
     target = io.BytesIO()
     size = write_container({COUNT: len(chunks), **(header or {})}, chunks, target, indexed=indexed)
     assert size == len(target.getvalue())
+    return target.getvalue()
+
+
+def alone(payload: bytes, header: Mapping[int, Any] | None = None) -> bytes:
+    """A file of one chunk whose writer was told that there will be one."""
+    target = io.BytesIO()
+    writer = Writer({COUNT: 1, **(header or {})}, target, alone=True)
+    assert target.getvalue() == b""
+    writer.write(payload)
+    assert writer.close() == len(target.getvalue())
     return target.getvalue()
 
 
@@ -119,6 +130,51 @@ def test_golden_one_chunk() -> None:
         "8d 4d 54 4b 01 03 81 00 01 fe d4 ab c9 "  # magic, version, length, header, CRC
         "01 02 aa bb aa 01 05 ea"  # kind, length, payload, CRC
     )
+
+
+def test_golden_brief() -> None:
+    assert alone(b"\xaa\xbb").hex(" ", 1) == (
+        "8d 4d 54 4b 21 03 81 00 01 "  # magic, version + flag 1, length, header
+        "aa bb 51 06 be 8d"  # payload, CRC
+    )
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 200, MAX_BRIEF, MAX_BRIEF + 1, 2 * MAX_BRIEF])
+def test_brief_round_trip(size: int, pipe: bool) -> None:
+    payload = bytes(i % 251 for i in range(size))
+    data = alone(payload)
+    brief = size <= MAX_BRIEF
+    assert data[4] == (0x21 if brief else 0x01)
+    assert not brief or len(data) == 3 + size + 10
+    assert not found_in(data, pipe=pipe)
+    reader = opened(data, pipe=pipe)
+    assert (reader.chunk(0), reader.chunk_count) == (payload, 1)
+    assert list(opened(data, pipe=pipe)) == [payload]
+    assert list(opened(data, pipe=pipe).salvage()) == [(0, payload)]
+    assert opened(data, pipe=pipe).sizes() == [size]
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+def test_brief_files_notice_every_damage(pipe: bool) -> None:
+    data = alone(b"the tokens of one clip")
+    trailing = [data + b"x", data + bytes(MAX_BRIEF), data + data]
+    for bad in [*damaged_files(data), *trailing]:
+        with pytest.raises(ContainerError) as caught:
+            opened(bad, pipe=pipe)
+        assert "\n" not in str(caught.value)
+
+
+def test_brief_files_that_were_never_written() -> None:
+    front = b"\x8dMTK\x21\x03\x81\x00\x02payload"
+    with pytest.raises(ContainerError, match="expected one chunk in a brief file"):
+        opened(front + struct.pack("<I", zlib.crc32(front)))
+    with pytest.raises(ContainerError, match="expected one chunk"):
+        Writer({COUNT: 1}, io.BytesIO(), alone=True).close()
+    writer = Writer({COUNT: 1}, io.BytesIO(), alone=True)
+    writer.write(b"")
+    with pytest.raises(ContainerError, match="found more"):
+        writer.write(b"")
 
 
 def test_golden_index() -> None:
@@ -499,7 +555,7 @@ def test_verify_finds_all() -> None:
         (b"\x8dMTK\x01\x80\x80\x04" + bytes(70000), "1 to 65535"),
         (b"\x8dMTK\x01\x83\x00" + bytes(9), "shortest form"),
         (b"\x8dMTK\x01\x00" + bytes(9), "1 to 65535"),
-        (framed(b"\x80", flags=2), "upgrade motioncodec"),
+        (framed(b"\x80", flags=4), "upgrade motioncodec"),
         (framed(b"\x80"), "number of chunks"),
         (framed(b"\x90"), "expected a map"),
         (framed(b"\x80\x80"), "msgpack"),

@@ -1,10 +1,11 @@
 """The frame of an ``.mtok`` file: prelude, header, checked chunks, index.
 
 A short clip is some 25 bytes of tokens, so the frame is kept small: 16 bytes around header and
-payload of a one-chunk file. It must still notice every damage, because an entropy coder does not:
-it turns one flipped bit into thousands of plausible wrong tokens. Hence a CRC-32 on the header
-and on each chunk, and a chunk's CRC also covers its ordinal and the header's CRC, neither stored
-again, so that swapped, repeated and foreign chunks fail like flipped bits do.
+payload of a one-chunk file, and 10 in a brief one, which has one CRC-32 for all of it. It must
+still notice every damage, because an entropy coder does not: it turns one flipped bit into
+thousands of plausible wrong tokens. Hence a CRC-32 on the header and on each chunk, and a chunk's
+CRC also covers its ordinal and the header's CRC, neither stored again, so that swapped, repeated
+and foreign chunks fail like flipped bits do.
 
 This module knows bytes and integers only. What header keys and payloads mean is the codec's
 affair; the layout is normative in FORMAT.md beside this file. All sizes and offsets are in bytes.
@@ -41,9 +42,11 @@ __all__ = [
 MAGIC = b"\x8dMTK"
 VERSION = 1  # 1: the first. Low half of byte 4; the high half holds the flags.
 FLAG_INDEXED = 1
+FLAG_BRIEF = 2  # one clip chunk, without kind, length and header CRC
 
 MAX_HEADER = 0xFFFF  # room for hundreds of joint names; read whole, so kept small
 MAX_PAYLOAD = 64 << 20  # one chunk is held in memory
+MAX_BRIEF = 1024  # payload of a brief file: read whole before anything is checked
 MAX_CHUNKS = 1 << 20  # the index is held in memory: 8 MiB of offsets at most
 MAX_DEPTH = 8  # nested arrays and maps in the header
 MAX_ARRAY = 4096  # items; a parser allocates them on the word of three bytes
@@ -124,20 +127,36 @@ class Writer:
     """Writes prelude and header at once, chunks as they come, the index on ``close``.
 
     The caller sees to it that the header tells how many chunks there are. ``target`` is not
-    closed, and need not be seekable.
+    closed, and need not be seekable. ``alone`` says that there will be one chunk: nothing is
+    written before it comes, and the file is brief where it can be.
     Raises ContainerError for a header or chunk that the format cannot hold.
     """
 
-    def __init__(self, header: Mapping[int, Any], target: BinaryIO, *, indexed: bool) -> None:
+    def __init__(
+        self,
+        header: Mapping[int, Any],
+        target: BinaryIO,
+        *,
+        indexed: bool = False,
+        alone: bool = False,
+    ) -> None:
         self._target = target
         self._lengths: array[int] | None = array("I") if indexed else None
         self._ordinal = 0
         self._written = 0
-        packed = _pack_header(header)
-        flags = FLAG_INDEXED if indexed else 0
-        front = MAGIC + bytes([flags << 4 | VERSION]) + encode_varint(len(packed)) + packed
+        self._alone = alone
+        self._packed: bytes | None = _pack_header(header)
+        if not alone:
+            self._begin(FLAG_INDEXED if indexed else 0)
+
+    def _begin(self, flags: int) -> None:
+        """Write prelude and header, with its CRC unless the file is brief."""
+        assert self._packed is not None
+        size = encode_varint(len(self._packed))
+        front = MAGIC + bytes([flags << 4 | VERSION]) + size + self._packed
+        self._packed = None
         self._header_crc = zlib.crc32(front)
-        self._put(front + struct.pack("<I", self._header_crc))
+        self._put(front + (b"" if flags & FLAG_BRIEF else struct.pack("<I", self._header_crc)))
 
     def write(self, payload: bytes) -> None:
         """Write one chunk of clip data, 0 to MAX_PAYLOAD bytes."""
@@ -150,6 +169,15 @@ class Writer:
             raise ContainerError(
                 f"expected at most {MAX_CHUNKS} chunks in a file, found more: use longer chunks"
             )
+        if self._alone and self._ordinal:
+            raise ContainerError("expected one chunk in a file said to have one, found more")
+        if self._packed is not None and len(payload) <= MAX_BRIEF:
+            self._begin(FLAG_BRIEF)
+            self._put(payload + struct.pack("<I", zlib.crc32(payload, self._header_crc)))
+            self._ordinal = 1
+            return
+        if self._packed is not None:
+            self._begin(0)
         length = self._record(KIND_CLIP, payload)
         if self._lengths is not None:
             self._lengths.append(length)
@@ -157,6 +185,8 @@ class Writer:
 
     def close(self) -> int:
         """Write the index, if there is to be one; return the number of bytes written in all."""
+        if self._packed is not None:
+            raise ContainerError("expected one chunk in a file said to have one, found none")
         if self._lengths is not None:
             if len(self._lengths) < 2:
                 raise ContainerError(
@@ -258,28 +288,37 @@ class Reader:
                 f"expected format version {VERSION}, found {self._version}: "
                 + ("upgrade motioncodec" if self._version > VERSION else "the file is damaged")
             )
+        self._brief: bytes | None = None
         length, start = decode_varint(front, 5)
         if not 0 < length <= MAX_HEADER:
             raise ContainerError(
                 f"expected a header of 1 to {MAX_HEADER} bytes, found {length}: the file is damaged"
             )
-        self._body = start + length + _CRC_BYTES
-        front += self._read(len(front), self._body - len(front))
-        if len(front) < self._body:
+        brief = self._flags == FLAG_BRIEF
+        self._body = start + length + (0 if brief else _CRC_BYTES)
+        # The byte too many, if there is one, shows that more follows.
+        end = self._body + MAX_BRIEF + _CRC_BYTES + 1 if brief else self._body
+        front += self._read(len(front), end - len(front))
+        if len(front) < self._body + (_CRC_BYTES if brief else 0):
             raise ContainerError(_truncated("the header", len(front)))
-        (self._header_crc,) = struct.unpack_from("<I", front, start + length)
+        if brief and len(front) == end:
+            raise ContainerError(_trailing(end - 1))
+        (self._header_crc,) = struct.unpack("<I", front[-_CRC_BYTES:])
         crc = zlib.crc32(front[:-_CRC_BYTES])
         if crc != self._header_crc:
+            what = "the file is damaged or cut short" if brief else "header damaged"
             raise ContainerError(
-                f"header damaged: expected CRC-32 {self._header_crc:08x}, found {crc:08x}; "
+                f"{what}: expected CRC-32 {self._header_crc:08x}, found {crc:08x}; "
                 "nothing can be read without it: fetch the file again"
             )
-        if self._flags & ~FLAG_INDEXED:
+        if self._flags not in (0, FLAG_INDEXED, FLAG_BRIEF):
             raise ContainerError(
-                f"expected flags 0 or 1, found {self._flags}: made by a newer version, "
+                f"expected flags 0, 1 or 2, found {self._flags}: made by a newer version, "
                 "upgrade motioncodec"
             )
-        self._header = _unpack_header(front[start:-_CRC_BYTES])
+        self._header = _unpack_header(front[start : start + length])
+        if brief:
+            self._brief = front[self._body : -_CRC_BYTES]
         self._indexed = bool(self._flags & FLAG_INDEXED)
 
         unknown = [key for key in self._header if key >= FIRST_CRITICAL_KEY and key not in known]
@@ -292,6 +331,11 @@ class Reader:
         if self._indexed and self._count < 2:
             raise ContainerError(
                 f"expected two chunks or more in an indexed file, the header says {self._count}: "
+                "not written by motioncodec"
+            )
+        if brief and self._count != 1:
+            raise ContainerError(
+                f"expected one chunk in a brief file, the header says {self._count}: "
                 "not written by motioncodec"
             )
         self._starts = array("Q", [self._body])  # of chunks found so far by their lengths
@@ -332,6 +376,8 @@ class Reader:
             raise ContainerError(
                 f"expected a chunk number from 0 and below {self._count}, found {i}"
             )
+        if self._brief is not None:
+            return self._brief
         if not self._seekable:
             return self._chunk_of_pipe(i)
         if not self._indexed:
@@ -357,6 +403,9 @@ class Reader:
 
         Raises ContainerError at the first damage, after the payloads before it were given.
         """
+        if self._brief is not None:
+            yield self._brief
+            return
         self._begin()
         at, starts = self._body, array("Q", [self._body])
         for i in range(self._count):
@@ -373,6 +422,8 @@ class Reader:
         Reads the whole file: every chunk, the index, whether the two agree, and what follows.
         Where chunks can no longer be found, one line stands for all of them.
         """
+        if self._brief is not None:
+            return []
         self._begin()
         index, index_problem = self._try_index()
         problems: list[str] = []
@@ -409,6 +460,9 @@ class Reader:
         field costs the chunks after it. Always gives ``chunk_count`` pairs: for a file cut short
         that is as many as its header claims, up to MAX_CHUNKS.
         """
+        if self._brief is not None:
+            yield 0, self._brief
+            return
         self._begin()
         index, _ = self._try_index()
         i = -1
@@ -423,7 +477,7 @@ class Reader:
         Takes the index's word, or that of the length fields: payloads are not read or checked.
         Raises ContainerError if the index is damaged or a length field cannot be read.
         """
-        if not self._seekable:
+        if self._brief is not None or not self._seekable:
             return [len(payload) for payload in self]
         if self._indexed:
             starts = self._sound_index().starts

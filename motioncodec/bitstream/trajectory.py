@@ -204,8 +204,8 @@ def _knot_lengths(kind: str) -> list[list[float]]:
 
 
 def cheap_knots(values: Float64, kind: str, price: float, reach: int = 2) -> Integers:
-    """(B,) whole numbers near ``values`` that minimise the sum of squared differences plus ``price``
-    times the bits of order-1 knots: dynamic programming over the number and its bucket.
+    """(B,) whole numbers near ``values`` of least squared difference plus ``price`` times the bits
+    of order-1 knots: dynamic programming over the number and its bucket.
 
     Args:
         values: in steps.
