@@ -13,13 +13,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from motioncodec.bitstream.header import WINDOW, Header
+from motioncodec.bitstream.header import CHUNK, WINDOW, Header
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder, Settings, decode_clip, encode_clip
 from motioncodec.errors import ModelError, MotionCodecError, UsageError
 from motioncodec.heatmap.rendering import extract_keypoints
 from motioncodec.heatmap.resampling import model_frames
 from motioncodec.io import read_clip
+from motioncodec.model.weights import default_weights
 from motioncodec.skeleton import Skeleton, find_skeleton
 
 DATA = Path(__file__).parent / "data"
@@ -160,7 +161,8 @@ def test_threads_and_precision_do_not_change_tokens(capture: Clip) -> None:
         torch.set_num_threads(1)
     for a, b in zip(tokens, again):
         assert (a == b).all()
-    assert [t.shape[2] for t in tokens] == [4, 14, 56]
+    config = default_weights(3).config
+    assert [t.shape[2] for t in tokens] == [level.slots for level in config.levels]
     assert np.nanmax(np.abs(moved.keypoints - decode_clip(data).keypoints)) < 1e-2
 
 
@@ -306,7 +308,9 @@ def test_windows_fit_the_weights() -> None:
     from motioncodec.model.weights import shipped
 
     for weights in shipped():
-        assert weights.config.window == WINDOW
+        # Chunks are whole windows of 32 frames, and by default of 64.
+        assert weights.config.window % WINDOW == 0
+        assert CHUNK % weights.config.window == 0
 
 
 def test_salvage_gives_the_undamaged_chunks(capture: Clip) -> None:
