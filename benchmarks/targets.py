@@ -36,7 +36,7 @@ from motioncodec.skeleton import CANONICAL, find_skeleton
 SECONDS = 4.0
 HEIGHT, DISTANCE, CAMERA, VIEW = 1000, 6.0, 1.4, 50.0
 NOISE = 5.0
-TARGETS = {("2D", "f16"): "300 bit/s, 5 px", ("noisy 2D", "f16"): "300 bit/s, 6 px"}
+TARGETS = {("2D", "f16"): "300 bit/s, 5 px", ("noisy 2D", "f16"): "6 px"}
 
 
 def clips(folder: Path) -> list[Clip]:

@@ -162,6 +162,27 @@ def test_exported_weights_encode_and_decode(motion: Motion, tmp_path: Path, stic
         Decoder(data, model="slots-3d-1").clip()
 
 
+def test_a_lapped_model_trains_exports_and_encodes(
+    motion: Motion, tmp_path: Path, stick: Clip
+) -> None:
+    levels = [{"stride": 64, "slots": n} for n in (8, 16, 24)]
+    model = {**TINY, "lapped": True, "prices": [3.0, 0.2, 0.02], "levels": levels}
+    how = config(model=model, steps=4, frames=128, evaluate_every=2)
+    trainer = Trainer(how, motion, motion, tmp_path)
+    figures = trainer.train()
+    assert figures["bit_s"][0] < figures["bit_s"][1] < figures["bit_s"][2]
+    assert figures["val"][2] < figures["val"][0]
+    path = tmp_path / "mine.safetensors"
+    export(trainer.average, motion, path, {"name": "mine"}, {}, batches=1, steps=5, quiet=True)
+    weights = find_weights(path)
+    assert weights.config == trainer.average.config
+    data = io.BytesIO()
+    encode_clip(stick, data, Settings("f8", model=str(path)))
+    data.seek(0)
+    decoded = Decoder(data, model=str(path)).clip()
+    assert np.linalg.norm(decoded.keypoints - stick.keypoints, axis=-1).mean() < 0.1
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"name": "a", "stepz": 3}', "{"])
 def test_a_broken_configuration_is_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.json"
