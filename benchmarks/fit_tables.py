@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from motioncodec.bitstream import trajectory
-from motioncodec.bitstream.bones import FREE, TWINS
+from motioncodec.bitstream.bones import FREE, TRUNK, TWINS
 from motioncodec.bitstream.entropy import normalise
 from motioncodec.bitstream.header import LATER_ORIGIN_STEPS, step_size
 from motioncodec.bitstream.trajectory import BLOCK, Curve, analyse, count_contexts
@@ -45,25 +45,32 @@ def held(values: np.ndarray) -> np.ndarray:
 
 
 def later_tables(folder: str) -> dict[str, dict[str, list[object]]]:
-    """Tables that models which know reference bones use: of bones' lengths at the steps of all
-    presets, and of the hips' path at the step of each."""
+    """Tables that models which know reference bones use: of bones' lengths and of the hips' path,
+    at the steps of each preset."""
     clips = read_folder(Path(folder))
-    counts = np.zeros((trajectory.KNOTS, trajectory.ESCAPE + 1))
+    out: dict[str, dict[str, list[object]]] = {}
+    people = []
     for clip in clips:
         points = to_model_axes(canonical_points(clip, 0), clip.up)
-        lengths = find_bones(points / find_scale(points))
-        for depth in (1, 2, 3):
-            steps = quantise_bones(lengths, depth)
-            bucket = trajectory.KNOTS - 1
-            for joint in np.flatnonzero(steps != FREE).tolist():
+        people.append(find_bones(points / find_scale(points)))
+    for depth in (1, 2, 3):
+        lengths = np.zeros((2, trajectory.ESCAPE + 1))
+        rigid = np.zeros((2, 2))
+        for one in people:
+            steps = quantise_bones(one, depth)
+            for joint in range(1, len(TWINS)):
+                rigid[int(joint not in TRUNK), int(steps[joint] != FREE)] += 1
+                if steps[joint] == FREE:
+                    continue
                 twin = TWINS[joint]
-                guess = steps[twin] if twin >= 0 and steps[twin] != FREE else 0
-                apart = abs(int(steps[joint] - guess))
-                counts[bucket, min(apart, trajectory.ESCAPE)] += 1
-                bucket = trajectory.bucket(apart)
-    out: dict[str, dict[str, list[object]]] = {
-        "bones": {"knots": normalise(counts + 0.4).tolist(), "sines": [], "counts": []}
-    }
+                twins = twin >= 0 and steps[twin] != FREE
+                apart = abs(int(steps[joint] - (steps[twin] if twins else 0)))
+                lengths[int(twins), min(apart, trajectory.ESCAPE)] += 1
+        out[f"bones_{depth}"] = {
+            "knots": normalise(lengths + 0.4).tolist(),
+            "sines": [],
+            "counts": normalise(rigid + 20).tolist(),
+        }
     motion = load_motion(clips)
     for depth in (1, 2, 3):
         totals: dict[str, np.ndarray] = {}
@@ -90,7 +97,8 @@ def write(tables: dict[str, dict[str, list[object]]]) -> None:
 def main(folder: str, later_alone: bool = False) -> None:
     if later_alone:
         path = Path(trajectory.__file__).with_name("tables.json")
-        write({**json.loads(path.read_text()), **later_tables(folder)})
+        kept = json.loads(path.read_text())
+        write({**kept, **later_tables(folder)})
         return
     clips = load_motion(read_folder(Path(folder)))
     totals: dict[str, dict[str, np.ndarray]] = {}

@@ -64,7 +64,7 @@ def layers(clip: Clip, preset: str) -> dict[str, float]:
     for c, one in mine.items():
         bits["hips"] += alone(code_curve, one.origin, stream.layout(c).hips)
         bits["heading"] += alone(code_knots, one.turn, "heading")
-        bits["bones"] += alone(code_bones, one.bones)
+        bits["bones"] += alone(code_bones, one.bones, header.depth)
         coder = Encoder()
         for prior, tokens, level in zip(stream.priors, one.tokens, range(9)):
             assert isinstance(prior, NetworkPrior)

@@ -197,16 +197,15 @@ def tokens(
 TWINS = {9: 6, 10: 7, 11: 8, 16: 12, 17: 13, 18: 14, 19: 15}
 
 
-def bones(coder: Range) -> dict[int, int]:
+def bones(coder: Range, depth: int) -> dict[int, int]:
     """8.7: the steps of the rigid bones."""
-    every = coder.bits(1)
+    tables = TABLES[f"bones_{depth}"]
     out: dict[int, int] = {}
-    context = 5
     for j in range(1, 20):
-        if every or coder.bits(1):
-            apart = coder.magnitude(TABLES["bones"]["knots"][context])
-            out[j] = apart + out.get(TWINS.get(j, 0), 0)
-            context = bucket(abs(apart))
+        if coder.table(tables["counts"][0 if j < 6 else 1]):
+            twin = TWINS.get(j, 0)
+            apart = coder.magnitude(tables["knots"][1 if twin in out else 0])
+            out[j] = apart + out.get(twin, 0)
     return out
 
 
@@ -360,7 +359,7 @@ def chunk(
             person["turn"] = knots(coder, kind, 2 * windows + 1, 1, 1)[0]
             person["tokens"] = [tokens(coder, count, *prior) for prior, count in zip(priors, steps)]
         if learned:
-            person["bones"] = bones(coder)
+            person["bones"] = bones(coder, len(learned))
             known: list[tuple[Learned, list[list[int]]]] = []
             for tensors, count in zip(learned, steps):
                 one = Learned(tensors)

@@ -98,14 +98,18 @@ def test_the_nearest_pose_is_nearer_to_the_truth() -> None:
     np.testing.assert_allclose(lengths_of(exact)[:, 1:], np.tile(lengths[1:], (200, 1)), atol=1e-9)
 
 
-@given(st.lists(st.one_of(st.none(), st.integers(-3000, 3000)), min_size=19, max_size=19))
-def test_steps_round_trip(values: list[int | None]) -> None:
+@given(
+    st.lists(st.one_of(st.none(), st.integers(-3000, 3000)), min_size=19, max_size=19),
+    st.integers(1, 3),
+)
+def test_steps_round_trip(values: list[int | None], depth: int) -> None:
     steps = no_bones()
     for joint, value in enumerate(values, 1):
         steps[joint] = FREE if value is None else value
     coder = Encoder()
-    code_bones(coder, steps)
-    np.testing.assert_array_equal(code_bones(Decoder(coder.finish()), no_bones()), steps)
+    code_bones(coder, steps, depth)
+    again = code_bones(Decoder(coder.finish()), no_bones(), depth)
+    np.testing.assert_array_equal(again, steps)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

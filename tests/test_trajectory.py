@@ -30,7 +30,7 @@ from motioncodec.bitstream.trajectory import (
 from motioncodec.errors import ContainerError
 
 FULL = ("hips", "hips_1", "hips_2", "hips_3", "hips_2d", "keypoint")
-KINDS = (*FULL, "heading", "box", "confidence", "bones")
+KINDS = (*FULL, "heading", "box", "confidence")
 
 
 def random_curve(seed: int, blocks: int, channels: int, size: float) -> Curve:
@@ -198,7 +198,12 @@ def test_tables_have_the_shapes_in_the_document() -> None:
         assert all(len(table) == 16 for table in raw["knots"])
         assert all(len(table) == 32 for table in raw["counts"])
         assert all(len(table) == 16 for band in raw["sines"] for table in band)
-    assert set(reference_decoder.TABLES) == set(KINDS)
+    bones = {f"bones_{depth}" for depth in (1, 2, 3)}
+    for kind in bones:
+        raw = reference_decoder.TABLES[kind]
+        assert [len(table) for table in raw["knots"]] == [16, 16]
+        assert [len(table) for table in raw["counts"]] == [2, 2]
+    assert set(reference_decoder.TABLES) == {*KINDS, *bones}
 
 
 class Counting(Encoder):

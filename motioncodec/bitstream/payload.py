@@ -165,7 +165,7 @@ def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChun
         out.origin = code_curve(coder, given.origin, layout.hips)
         out.turn = code_knots(coder, given.turn, "heading" if layout.dims == 3 else "box")
         if given.bones is not None:
-            out.bones = code_bones(coder, given.bones)
+            out.bones = code_bones(coder, given.bones, len(layout.priors))
         for prior, tokens in zip(layout.priors, given.tokens):
             out.tokens.append(prior.code(coder, tokens, out.tokens))
     if given.extra is not None:

@@ -121,7 +121,8 @@ class CurveTables:
 
 @cache
 def curve_tables(kind: str) -> CurveTables:
-    """Tables of a kind of curve: ``hips``, ``keypoint``, ``heading``, ``box`` or ``confidence``."""
+    """Tables of a kind of curve: ``hips``, ``keypoint``, ``heading``, ``box``, ``confidence``; of
+    ``bones_1`` and the like, which are no curves, see :func:`bitstream.bones.code_bones`."""
     tables = json.loads((files("motioncodec.bitstream") / "tables.json").read_text())[kind]
     return CurveTables(
         sines=[[Table(f) for f in band] for band in tables["sines"]],

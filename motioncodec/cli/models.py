@@ -168,7 +168,10 @@ def train(
             "motioncodec": motioncodec.__version__,
             **settings.card,
         }
-        export(trainer.average, motion, path, card, prices, quiet=quiet)
+        export(
+            trainer.average, motion, path, card, prices, batches=settings.prior_batches,
+            steps=settings.prior_steps, quiet=quiet,
+        )  # fmt: skip
     click.echo(path)
     return 0
 

@@ -26,9 +26,10 @@ class Level:
 class Config:
     """Shape of a slot VQ-GAN.
 
-    Levels nest, and the presets spend the paper's counts in all: f32 = 4 tokens per 32 frames,
-    f16 = 16 per 16, f8 = 64 per 8. A patch model has 4 slots per 32 frames, then 14 more per 16,
-    then 56 more per 8; a lapped one has 8, then 56, then 448 slots per window of 64 frames.
+    Levels nest. In a patch model the presets spend the paper's counts in all: f32 = 4 tokens per 32
+    frames, f16 = 16 per 16, f8 = 64 per 8, so it has 4 slots per 32 frames, then 14 more per 16,
+    then 56 more per 8. A lapped model's slots cost what they say, an idle one a fraction of a bit,
+    so it has as many as pay: 24, then 72, then 448 more per window of 64 frames.
 
     Attributes:
         dims: coordinates of a joint, 2 or 3.

@@ -55,6 +55,8 @@ class TrainingConfig:
         evaluate_every: steps.
         seed: of data and weights.
         precision: ``float32`` or ``bfloat16`` (autocast; codebooks stay float32).
+        prior_batches, prior_steps: batches of 64 windows that the priors are fitted to, and steps
+            that each level's learned prior is trained for; no part of the training either.
         rate_weights: for each preset the price of a bit at each of its levels, in squared network
             units, which encoders go by; given to the export, no part of the training.
         card: what the model card says beside what the run knows of itself: attribution, licence,
@@ -83,6 +85,8 @@ class TrainingConfig:
     evaluate_every: int = 500
     seed: int = 0
     precision: str = "bfloat16"
+    prior_batches: int = 24
+    prior_steps: int = 4000
     rate_weights: dict[str, list[float]] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
 
