@@ -41,6 +41,7 @@ from motioncodec.heatmap.placement import (
 from motioncodec.heatmap.rendering import SIGMA, SIZE, render_heatmaps
 from motioncodec.model.weights import find_weights
 from motioncodec.plan import Settings, plan
+from motioncodec.refinement import find_coefficients, find_corrections, kept_bound
 from motioncodec.skeleton import CANONICAL
 from motioncodec.stream import Stream
 from motioncodec.tracks import (
@@ -94,6 +95,7 @@ def encode_clip(
             if mine[chunk].present:
                 mine[chunk].extra = _extra(clip, stream, mine, person, chunk)
                 mine[chunk].confidence = _confidence(clip, header, person, chunk)
+                _refine(clip, stream, mine, person, chunk)
         writer.write(encode_chunk([mine[chunk] for mine in people], stream.layout(chunk)))
         if progress:
             progress(len(range(*header.frame_span(chunk))))
@@ -156,6 +158,29 @@ def _extra(
     return encode_extra(
         to_model_axes(points, clip.up), body, stream.extra, stream.extra_rounds, stream.header
     )
+
+
+def _refine(
+    clip: Clip, stream: Stream, mine: dict[int, PersonChunk], person: int, chunk: int
+) -> None:
+    """Adds to one chunk what brings its keypoints within the header's bound."""
+    header, one = stream.header, mine[chunk]
+    if header.fine_step is None:
+        return
+    true = clip.keypoints[slice(*header.frame_span(chunk)), person].astype(np.float64)
+    heading = stream.heading_at_clip_rate(mine, person, chunk)
+    found = stream.body_at_clip_rate(mine, person, chunk)
+    if one.extra is not None:
+        found[:, stream.extra] = decode_extra(
+            one.extra, found, stream.extra, stream.extra_rounds, header
+        )
+    left = to_model_axes(true, header.up) - found
+    one.fine = find_coefficients(left, header.fine_step, stream.channels, heading, clip.frame_rate)
+    if not header.bound:
+        return
+    found = stream.refine(found, mine, person, chunk)
+    kept = kept_bound(header.bound, float(np.nanmax(np.abs(true), initial=0.0)))
+    one.corrections = find_corrections(to_model_axes(true, header.up) - found, header.bound, kept)
 
 
 def _confidence(clip: Clip, header: Header, person: int, chunk: int) -> NDArray[np.int64] | None:
@@ -424,6 +449,7 @@ class Part:
             points[:, stream.extra] = decode_extra(
                 curve, points, stream.extra, stream.extra_rounds, self.decoder.header
             )
+        points = stream.refine(points, self.mine, self.person, self.chunk)
         return points[self.frames.start - first : self.frames.stop - first]
 
     def placement(self) -> Placement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from motioncodec.bitstream.header import (
     chunk_cells,
     step_exponent,
 )
-from motioncodec.clip import Clip
+from motioncodec.clip import METRES, Clip
 from motioncodec.errors import UsageError
 from motioncodec.heatmap.placement import (
     dequantise_scale,
@@ -28,6 +29,7 @@ from motioncodec.heatmap.placement import (
 )
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import Weights, default_weights, find_weights
+from motioncodec.refinement import fine_step
 from motioncodec.tracks import (
     canonical_points,
     covered_joints,
@@ -53,6 +55,8 @@ class Settings:
         device: ``auto``, ``cpu`` or ``cuda``.
         confidence_bits: for each confidence, 4 or 8; 0 leaves it out.
         effort: 1 to 9, how hard the encoder searches for tokens (:mod:`motioncodec.search`).
+        max_error: what every keypoint of every frame is to be within, in millimetres for clips in
+            metric units, else in pixels; None for tokens and curves alone.
     """
 
     preset: str = "f16"
@@ -60,6 +64,7 @@ class Settings:
     device: str = "auto"
     confidence_bits: int = 4
     effort: int = 3
+    max_error: float | None = None
 
 
 def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
@@ -70,6 +75,13 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         raise UsageError(f"effort: expected 1 to 9, found {settings.effort}")
     if settings.confidence_bits not in (0, 4, 8):
         raise UsageError(f"confidence: expected off, 4 or 8 bits, found {settings.confidence_bits}")
+    bound = 0.0
+    if settings.max_error is not None:
+        if not 0 < settings.max_error < math.inf:
+            raise UsageError(f"max error: expected a number above 0, found {settings.max_error}")
+        bound = settings.max_error / 1000 / METRES.get(clip.units, 1 / 1000)
+        # As the file has it.
+        bound = float(np.float32(bound))
     covered, _ = covered_joints(clip.skeleton)
     seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
     weights = None
@@ -129,6 +141,8 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         confidence=settings.confidence_bits if clip.confidence is not None else 0,
         chunk=chunk,
         metadata=clip.metadata,
+        fine_step=fine_step(bound) if bound else None,
+        bound=bound,
     )
     header.check_size(len(clip.skeleton))
     return header, weights

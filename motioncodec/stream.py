@@ -19,6 +19,7 @@ from motioncodec.heatmap.placement import KNOT_SPACING, Placement
 from motioncodec.heatmap.resampling import to_clip_rate
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import Weights, find_weights, resolve_device
+from motioncodec.refinement import Channels, correction_step, refined, shape_of
 from motioncodec.skeleton import Skeleton, find_skeleton
 from motioncodec.tracks import (
     covered_joints,
@@ -114,18 +115,35 @@ class Stream:
         """Shapes of a chunk."""
         start, stop = self.header.span(chunk)
         first, last = self.header.frame_span(chunk)
+        fine = classes = None
+        if self.header.fine_step is not None:
+            fine = shape_of(last - first, self.channels, self.header.frame_rate)
+            classes = self.channels.classes
         return Layout(
             last - first, len(self.skeleton), self.header.dims, (stop - start) // WINDOW,
             len(self.extra), self.header.confidence, self.priors,
             [self.header.steps(chunk, stride) for stride in self.strides], KNOT_SPACING,
-            self.knows_bones,
+            self.knows_bones, fine, classes, self.header.bound > 0,
         )  # fmt: skip
+
+    @cached_property
+    def channels(self) -> Channels:
+        """How what is left over becomes channels."""
+        basis = None if self.weights is None else self.weights.basis
+        return Channels(self.covered, self.canonical, basis, len(self.skeleton), self.header.dims)
 
     @cached_property
     def network(self) -> SlotVQGAN:
         """The network on its device; importing torch starts here."""
         assert self.weights is not None
         return self.weights.network(resolve_device(self.device))
+
+    @cached_property
+    def exact_network(self) -> SlotVQGAN:
+        """The network in float64."""
+        from copy import deepcopy
+
+        return deepcopy(self.network).double()
 
     @cached_property
     def rates(self) -> list[Rate] | None:
@@ -190,8 +208,10 @@ class Stream:
         """Tokens of each level to (N, 20, D) body units of somebody with such bones."""
         import torch
 
-        given = [torch.from_numpy(level[None]).to(self.network.device) for level in tokens]
-        points: Float64 = self.network.detokenize(given)[0].cpu().numpy().astype(np.float64)
+        # What is refined must come out alike everywhere, to far less than the bound.
+        network = self.network if self.header.fine_step is None else self.exact_network
+        given = [torch.from_numpy(level[None]).to(network.device) for level in tokens]
+        points: Float64 = network.detokenize(given)[0].cpu().numpy().astype(np.float64)
         return points if bones is None else from_reference(points, bones)
 
     @cached_property
@@ -270,6 +290,31 @@ class Stream:
         low, high = self.margins(mine, *self.header.span(chunk), WINDOW)
         frames = range(*self.header.frame_span(chunk))
         return self.at_clip_rate(self.decode_body(mine, person, low, high), low, frames)
+
+    def heading_at_clip_rate(
+        self, mine: dict[int, PersonChunk], person: int, chunk: int
+    ) -> Float64 | None:
+        """(F,) radians at a chunk's clip frames; None in 2D and without a body."""
+        if not self.covered or self.header.dims == 2:
+            return None
+        low, high = self.margins(mine, *self.header.span(chunk), WINDOW)
+        where = self.placement(mine, person, low, high)
+        assert where.heading is not None
+        frames = range(*self.header.frame_span(chunk))
+        return self.at_clip_rate(np.unwrap(where.heading), low, frames)
+
+    def refine(
+        self, points: Float64, mine: dict[int, PersonChunk], person: int, chunk: int
+    ) -> Float64:
+        """(F, K, D) decoded keypoints of a chunk and what its refinement adds."""
+        one, header = mine[chunk], self.header
+        if one.fine is None or header.fine_step is None:
+            return points
+        heading = self.heading_at_clip_rate(mine, person, chunk)
+        points = points + refined(one.fine, header.fine_step, self.channels, heading, len(points))
+        if one.corrections is not None:
+            points = points + one.corrections * correction_step(header.bound, header.dims)
+        return points
 
 
 @lru_cache(maxsize=4)

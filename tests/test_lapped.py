@@ -15,7 +15,8 @@ from motioncodec.bitstream.network import NetworkPrior
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder, Settings, encode_clip
 from motioncodec.errors import UsageError
-from motioncodec.model.lapped import LappedTransform, border_filter
+from motioncodec.lapping import analyse, border_filter, synthesise
+from motioncodec.model.lapped import LappedTransform
 from motioncodec.model.vqgan import LappedCoder, SlotVQGAN
 from motioncodec.model.weights import default_weights
 from motioncodec.search import EFFORTS, search
@@ -56,6 +57,9 @@ def test_the_transform_keeps_signals_and_distances(windows: int, channels: int, 
     assert found.shape == (2, windows, 16, channels)
     torch.testing.assert_close(transform.synthesise(found), signal, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.square().sum(), signal.square().sum(), rtol=1e-4, atol=0)
+    same = analyse(signal[0].double().numpy(), 16)
+    np.testing.assert_allclose(same, found[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(synthesise(same), signal[0].numpy(), atol=1e-12)
 
 
 def test_a_slow_motion_is_a_few_coefficients() -> None:

@@ -41,7 +41,8 @@ MAX_TEXT = 1 << 22
 _FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
 _PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
 _CONFIDENCE, _CHUNK, _METADATA, _COVERED = range(15, 19)
-KNOWN_KEYS = frozenset(range(19))
+_REFINEMENT = 64
+KNOWN_KEYS = frozenset([*range(19), _REFINEMENT])
 
 ORIGIN_STEPS = (0, -13, -21, -26)
 """Default of ``origin_step`` in 3D by depth: 105, 26 and 11 mm on a person of the reference size.
@@ -85,6 +86,9 @@ class Header:
     metadata: free-form.
     covered: for each joint of a custom skeleton the canonical joint that it is, or -1; empty
         where none is.
+    fine_step: as ``keypoint_step``, of what is left over after all that; None where that is not
+        coded.
+    bound: in the clip's units, what every keypoint is within; 0 for none. Only with a fine step.
     """
 
     frames: int
@@ -106,6 +110,8 @@ class Header:
     chunk: int = CHUNK
     metadata: dict[str, Any] = field(default_factory=dict)
     covered: tuple[int, ...] = ()
+    fine_step: int | None = None
+    bound: float = 0.0
 
     @property
     def model_id(self) -> int:
@@ -182,6 +188,8 @@ class Header:
             out[_NAMES] = _fold(_joined(self.names))
             if self.covered:
                 out[_COVERED] = _fold(bytes(canonical & 0xFF for canonical in self.covered))
+        if self.fine_step is not None:
+            out[_REFINEMENT] = [self.fine_step, float(self.bound)]
         if self.ids:
             out[_IDS] = _fold(_joined(self.ids))
         if self.references:
@@ -235,6 +243,7 @@ class Header:
                 "header: expected whole numbers as references, found something else"
             )
         model = _whole(packed, _MODEL, 0, 0, 1 << 24)
+        fine_step, bound = _refinement(packed)
         out = cls(
             frames=_whole(packed, _FRAMES, None, 0, MAX_FRAMES),
             frame_rate=float(rate),
@@ -255,6 +264,8 @@ class Header:
             chunk=_whole(packed, _CHUNK, CHUNK, WINDOW, 1 << 20),
             metadata=metadata,
             covered=_covered(packed, len(names)),
+            fine_step=fine_step,
+            bound=bound,
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")
@@ -304,6 +315,26 @@ def step_exponent(step: float) -> int:
 def _origin_step(dims: int, model: int) -> int:
     steps = LATER_ORIGIN_STEPS if model >> 2 >= FIRST_LATER else ORIGIN_STEPS
     return steps[model & 3] if dims == 3 else 0
+
+
+def _refinement(packed: Mapping[int, Any]) -> tuple[int | None, float]:
+    """Step and bound of what is left over."""
+    if _REFINEMENT not in packed:
+        return None, 0.0
+    value = packed[_REFINEMENT]
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or type(value[0]) is not int
+        or not -400 <= value[0] <= 400
+        or type(value[1]) is not float
+        or not 0 <= value[1] <= 1e30
+    ):
+        raise ContainerError(
+            f"header: expected a step from -400 to 400 and a bound from 0 under key "
+            f"{_REFINEMENT}, found {str(value)[:60]}"
+        )
+    return value[0], value[1]
 
 
 def _covered(packed: Mapping[int, Any], joints: int) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from motioncodec.bitstream.entropy import (
     code_natural,
 )
 from motioncodec.bitstream.prior import Prior, Tokens
+from motioncodec.bitstream.refinement import code_coefficients, code_corrections
 from motioncodec.bitstream.trajectory import (
     BLOCK,
     Curve,
@@ -59,6 +60,9 @@ class Layout:
     steps: Sequence[int] = ()
     knot_spacing: int = 16
     bones: bool = False
+    fine: tuple[int, int, int] | None = None
+    classes: Integers | None = None
+    bounded: bool = False
 
     @property
     def hips(self) -> str:
@@ -86,6 +90,8 @@ class PersonChunk:
         tokens: for each level (steps, slots).
         extra: curve of E x D channels, or None.
         confidence: (F, K) levels, 0 where missing, or None.
+        fine: (windows, frequencies, C) coefficients of what is left over, or None.
+        corrections: (F, K, D) of what is further off than the bound, or None without one.
     """
 
     missing: NDArray[np.bool_]
@@ -95,6 +101,8 @@ class PersonChunk:
     tokens: list[Tokens] = field(default_factory=list)
     extra: Curve | None = None
     confidence: Integers | None = None
+    fine: Integers | None = None
+    corrections: Integers | None = None
 
     @property
     def present(self) -> bool:
@@ -126,6 +134,10 @@ class PersonChunk:
             else None,
             confidence=np.zeros((layout.frames, layout.joints), np.int64)
             if layout.confidence_bits
+            else None,
+            fine=None if layout.fine is None else np.zeros(layout.fine, np.int64),
+            corrections=np.zeros((layout.frames, layout.joints, layout.dims), np.int64)
+            if layout.bounded
             else None,
         )
 
@@ -172,6 +184,11 @@ def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChun
         out.extra = code_curve(coder, given.extra, "keypoint")
     if given.confidence is not None:
         out.confidence = _code_confidence(coder, given.confidence, missing, layout.confidence_bits)
+    if given.fine is not None:
+        assert layout.classes is not None
+        out.fine = code_coefficients(coder, given.fine, layout.classes)
+    if given.corrections is not None:
+        out.corrections = code_corrections(coder, given.corrections, ~missing)
     return out
 
 

@@ -112,6 +112,12 @@ def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:
     metavar="N",
     help="1 to 9: how hard to search for fewer bits and a smaller error; decoding costs the same.",
 )
+@click.option(
+    "--max-error",
+    type=click.FloatRange(0, min_open=True),
+    metavar="E",
+    help="What every joint of every frame must be within: mm in 3D, pixels in 2D.",
+)
 @model_option
 @click.option(
     "--confidence",
@@ -131,6 +137,7 @@ def encode(
     output_dir: str | None,
     preset: str,
     effort: int,
+    max_error: float | None,
     model: str | None,
     confidence: str,
     device: str,
@@ -153,7 +160,7 @@ def encode(
     if output_dir is not None:
         os.makedirs(output_dir, exist_ok=True)
     bits = 0 if confidence == "off" else int(confidence)
-    settings = Settings(preset, model, device, bits, effort)
+    settings = Settings(preset, model, device, bits, effort, max_error)
     report = Report(quiet)
     with report.bar(len(jobs) if len(jobs) > 1 else None, "encode", "file", scale=False) as done:
         for job in jobs:

@@ -60,6 +60,7 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
     """
     from motioncodec.bitstream.container import Reader
     from motioncodec.bitstream.header import KNOWN_KEYS, Header
+    from motioncodec.clip import METRES
     from motioncodec.model.config import PRESETS
     from motioncodec.model.weights import shipped
     from motioncodec.skeleton import Skeleton, find_skeleton
@@ -100,6 +101,9 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
         "units": header.units,
         "up": header.up,
         "confidence_bits": header.confidence,
+        "max_error": header.bound * METRES.get(header.units, 1 / 1000) * 1000
+        if header.bound
+        else None,
         "bytes": size,
         "bit_rate": 8 * size / duration if duration else None,
         "chunks": reader.chunk_count,
@@ -107,6 +111,12 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
         "metadata": header.metadata,
         "damage": damage,
     }
+
+
+def _bound(one: dict[str, Any]) -> str:
+    if one["max_error"] is None:
+        return "none given: the preset's quality"
+    return f"{one['max_error']:.6g} {'px' if one['units'] == 'px' else 'mm'}, every joint and frame"
 
 
 def _table(one: dict[str, Any]) -> str:
@@ -131,6 +141,7 @@ def _table(one: dict[str, Any]) -> str:
         ("joints", joints),
         ("coordinates", f"{one['dims']}D in {one['units']}, {one['up']} up"),
         ("confidence", f"{one['confidence_bits']} bits" if one["confidence_bits"] else "none"),
+        ("max error", _bound(one)),
         ("size", f"{one['bytes']:,} bytes{rate}"),
         ("chunks", str(one["chunks"])),
         ("overhead", overhead),

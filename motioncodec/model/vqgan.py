@@ -105,7 +105,7 @@ class LevelCoder(nn.Module):
         out = self.dec_out(self.dec(hidden)).reshape(b, t, -1)
         linear: Tensor = self.linear_dec(flat).reshape(b, t, -1)
         found: Tensor = linear + out
-        return found.float()
+        return found.to(vectors.dtype)
 
     def carry(self, vectors: Tensor, so_far: Tensor) -> Tensor:
         """What is added to the reconstruction that the next level refines."""
@@ -236,7 +236,7 @@ class LappedCoder(nn.Module):
         hidden = self.dec_in(linear.reshape(b, patches, -1))
         hidden = hidden + self.dec_context(so_far.reshape(b, patches, -1))
         out: Tensor = self.dec_out(self.dec(hidden)).reshape(b, t, -1)
-        return linear + out.float()
+        return linear + out.to(linear.dtype)
 
     def carry(self, vectors: Tensor, so_far: Tensor) -> Tensor:
         """What is added to the reconstruction that the next level refines: the linear path."""

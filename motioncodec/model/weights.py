@@ -85,6 +85,22 @@ class Weights:
         return weights
 
     @cached_property
+    def basis(self) -> NDArray[np.float64] | None:
+        """(joints x dims, joints x dims) principal components of a pose, in columns, largest first;
+        None for a model that is not lapped."""
+        if not self.config.lapped:
+            return None
+        try:
+            with safe_open(self.path, framework="numpy") as tensors:
+                basis: NDArray[np.float64] = tensors.get_tensor("coders.0.basis").astype(np.float64)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(
+                f"{self.path.name}: expected the basis of a lapped model ({error}); "
+                "install motioncodec again"
+            ) from error
+        return basis
+
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of the file, in hex."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()

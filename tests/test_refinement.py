@@ -1,0 +1,224 @@
+"""Hard bounds: every keypoint of every frame, whatever the clip."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from motioncodec.bitstream.entropy import TOTAL, Decoder, Encoder
+from motioncodec.bitstream.refinement import (
+    BANDS,
+    CLASSES,
+    LEVELS,
+    SYMBOLS,
+    code_coefficients,
+    code_corrections,
+    level_of,
+    tables,
+)
+from motioncodec.clip import METRES, Clip
+from motioncodec.codec import Decoder as Stream
+from motioncodec.codec import Settings, encode_clip
+from motioncodec.errors import MotionCodecError, UsageError
+from motioncodec.io import read_clip
+from motioncodec.refinement import find_corrections, kept_bound, window_of
+from motioncodec.skeleton import Skeleton
+
+DATA = Path(__file__).parent / "data"
+
+
+def encoded(clip: Clip, bound: float, preset: str = "f32", **more: object) -> bytes:
+    data = io.BytesIO()
+    encode_clip(clip, data, Settings(preset, effort=1, max_error=bound, **more))  # type: ignore[arg-type]
+    return data.getvalue()
+
+
+def largest(clip: Clip, found: Clip) -> float:
+    """Largest distance, in mm or pixels."""
+    assert np.array_equal(found.missing, clip.missing)
+    apart = found.keypoints.astype(np.float64) - clip.keypoints
+    distance = np.linalg.norm(apart, axis=-1)[~clip.missing]
+    return float(distance.max(initial=0)) * METRES.get(clip.units, 1e-3) * 1000
+
+
+# -- numbers ---------------------------------------------------------------------------------------
+
+
+def test_the_tables_are_whole() -> None:
+    found = tables()
+    assert found.shape == (BANDS, CLASSES, LEVELS, SYMBOLS)
+    assert (found.sum(axis=-1) == TOTAL).all()
+    assert found.min() >= 1
+
+
+def test_levels_are_half_octaves() -> None:
+    for activity in range(400):
+        expected = min(int(np.floor(2 * np.log2(1 + activity) + 1e-12)), LEVELS - 1)
+        assert level_of(np.array([activity]))[0] == expected
+
+
+@given(
+    windows=st.integers(0, 3), size=st.integers(1, 9), channels=st.integers(1, 5),
+    spread=st.sampled_from([0.0, 0.3, 3.0, 200.0, 1e9]), seed=st.integers(0, 999),
+)  # fmt: skip
+def test_coefficients_round_trip(
+    windows: int, size: int, channels: int, spread: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    numbers = np.rint(rng.laplace(0, spread, (windows, size, channels))).astype(np.int64)
+    classes = rng.integers(0, CLASSES, channels)
+    coder = Encoder()
+    code_coefficients(coder, numbers, classes)
+    again = code_coefficients(Decoder(coder.finish()), np.zeros_like(numbers), classes)
+    np.testing.assert_array_equal(again, numbers)
+
+
+@given(
+    frames=st.integers(0, 12), joints=st.integers(1, 5), dims=st.sampled_from([2, 3]),
+    share=st.sampled_from([0.0, 0.05, 0.7, 1.0]), seed=st.integers(0, 999),
+)  # fmt: skip
+def test_corrections_round_trip(
+    frames: int, joints: int, dims: int, share: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    present = rng.random((frames, joints)) < 0.8
+    numbers = np.rint(rng.laplace(0, 3, (frames, joints, dims))).astype(np.int64)
+    numbers[~present | (rng.random((frames, joints)) > share)] = 0
+    coder = Encoder()
+    code_corrections(coder, numbers, present)
+    again = code_corrections(Decoder(coder.finish()), np.zeros_like(numbers), present)
+    np.testing.assert_array_equal(again, numbers)
+
+
+@given(seed=st.integers(0, 9999), dims=st.sampled_from([2, 3]))
+def test_corrections_bring_everything_inside_by_the_least(seed: int, dims: int) -> None:
+    from motioncodec.refinement import correction_step
+
+    apart = np.random.default_rng(seed).normal(0, 2, (5, 7, dims))
+    apart[0, 0] = np.nan
+    kept = kept_bound(1.0, 3.0)
+    found = find_corrections(apart, 1.0, kept)
+    after = np.linalg.norm(apart - found * correction_step(1.0, dims), axis=-1)
+    assert np.nanmax(after) <= kept
+    inside = np.linalg.norm(apart, axis=-1) <= kept
+    assert not found[inside].any()
+    assert not found[0, 0].any()
+
+
+@pytest.mark.parametrize(("rate", "size"), [(1, 64), (24, 64), (30, 64), (60, 128), (120, 256),
+                                            (1000, 1024)])  # fmt: skip
+def test_windows_are_two_seconds(rate: float, size: int) -> None:
+    assert window_of(rate) == size
+
+
+# -- clips -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bound", [50.0, 10.0, 1.0, 0.1])
+@pytest.mark.parametrize("preset", ["f32", "f16", "f8"])
+def test_a_capture_is_within_the_bound(capture: Clip, bound: float, preset: str) -> None:
+    data = encoded(capture, bound, preset)
+    assert 0.3 * bound < largest(capture, Stream(io.BytesIO(data)).clip()) <= bound
+
+
+def test_a_tighter_bound_costs_more(capture: Clip) -> None:
+    sizes = [len(encoded(capture, bound)) for bound in (40, 20, 10, 5, 2, 1)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < capture.keypoints.nbytes / 20
+
+
+@pytest.mark.parametrize("model", ["slots-3d-1", "slots-3d-2"])
+def test_every_model_can_be_refined(walk: Clip, model: str) -> None:
+    data = encoded(walk, 2.0, model=model)
+    assert largest(walk, Stream(io.BytesIO(data)).clip()) <= 2.0
+
+
+def test_detections_are_within_half_a_pixel(detections: Clip) -> None:
+    data = encoded(detections, 0.5)
+    assert largest(detections, Stream(io.BytesIO(data)).clip()) <= 0.5
+
+
+def test_other_threads_and_parts_stay_within(capture: Clip) -> None:
+    long = replace(capture, keypoints=np.concatenate([capture.keypoints] * 12))
+    data = encoded(long, 0.2, "f16")
+    torch.set_num_threads(2)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert largest(long, Stream(io.BytesIO(data)).clip()) <= 0.2
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.set_num_threads(1)
+    part = replace(long, keypoints=long.keypoints[1000:1100])
+    assert largest(part, Stream(io.BytesIO(data)).clip(range(1000, 1100))) <= 0.2
+
+
+@st.composite
+def clips(draw: st.DrawFn) -> Clip:
+    dims = draw(st.sampled_from([2, 3]))
+    joints = draw(st.sampled_from([1, 2, 17, 150]))
+    frames = draw(st.sampled_from([1, 2, 31, 64, 65, 400]))
+    people = draw(st.sampled_from([1, 1, 3]))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    points = rng.normal(0, 1, (1, people, joints, dims)) * draw(st.sampled_from([0.0, 1.0, 300.0]))
+    points = points + np.cumsum(rng.normal(0, 0.01, (frames, people, joints, dims)), axis=0)
+    kind = draw(st.sampled_from(["smooth", "jittery", "teleporting", "gone"]))
+    if kind == "jittery":
+        points = points + rng.normal(0, 0.3, points.shape)
+    if kind == "teleporting":
+        points = points + 50.0 * (rng.random((frames, people, 1, 1)) > 0.9)
+    points = points + draw(st.sampled_from([0.0, 1000.0]))
+    if kind == "gone":
+        points[rng.random(points.shape[:3]) < 0.4] = np.nan
+    rate = draw(st.sampled_from([5.0, 29.97, 30.0, 120.0]))
+    units = "px" if dims == 2 else draw(st.sampled_from(["m", "cm", "mm"]))
+    skeleton = Skeleton(tuple(f"p{i}" for i in range(joints)))
+    return Clip(points.astype(np.float32), rate, skeleton, units=units)
+
+
+@given(clips(), st.sampled_from([100.0, 7.0, 0.5]))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_any_clip_is_within_any_bound(clip: Clip, bound: float) -> None:
+    finest = float(np.nanmax(np.abs(clip.keypoints), initial=0)) * METRES.get(clip.units, 1e-3)
+    try:
+        data = encoded(clip, bound)
+    except UsageError as error:
+        # Only where float32 is too coarse for it.
+        assert "float32" in str(error)
+        assert finest * 1000 * 2.0**-23 > bound * 2.0**-10
+        return
+    assert largest(clip, Stream(io.BytesIO(data)).clip()) <= bound
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_bound_that_is_none_is_refused(stick: Clip, bound: float) -> None:
+    with pytest.raises(UsageError, match="max error: expected a number above 0"):
+        encoded(stick, bound)
+
+
+def test_a_bound_below_what_float32_holds_is_refused(stick: Clip) -> None:
+    far = replace(stick, keypoints=stick.keypoints + np.float32(1e6))
+    with pytest.raises(UsageError, match="expected a bound that float32 holds"):
+        encoded(far, 1.0)
+
+
+def test_no_damage_goes_unnoticed(stick: Clip) -> None:
+    data = encoded(replace(stick, keypoints=stick.keypoints[:8]), 5.0)
+    for at in range(len(data)):
+        for bit in range(8):
+            bad = bytearray(data)
+            bad[at] ^= 1 << bit
+            with pytest.raises(MotionCodecError):
+                Stream(io.BytesIO(bytes(bad))).clip()
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "npz").glob("*.npz")), ids=lambda p: p.stem)
+def test_real_files_are_within_a_millimetre(path: Path) -> None:
+    clip = read_clip(path)
+    assert largest(clip, Stream(io.BytesIO(encoded(clip, 1.0))).clip()) <= 1.0
