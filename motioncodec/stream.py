@@ -141,9 +141,8 @@ class Stream:
     @cached_property
     def exact_network(self) -> SlotVQGAN:
         """The network in float64."""
-        from copy import deepcopy
-
-        return deepcopy(self.network).double()
+        assert self.weights is not None
+        return self.weights.network(resolve_device(self.device), exact=True)
 
     @cached_property
     def rates(self) -> list[Rate] | None:

@@ -129,9 +129,9 @@ class Weights:
                 f"{self.path.name}: expected the tensors of a prior ({error})"
             ) from error
 
-    def network(self, device: str = "cpu") -> SlotVQGAN:
-        """The network on a device, in float32, ready to tokenize."""
-        return _network(self, device)
+    def network(self, device: str = "cpu", *, exact: bool = False) -> SlotVQGAN:
+        """The network on a device, ready to tokenize: in float32, or in float64 if ``exact``."""
+        return _network(self, device, exact)
 
     def depth(self, preset: str) -> int:
         """Levels of a preset."""
@@ -139,7 +139,7 @@ class Weights:
 
 
 @lru_cache(maxsize=4)
-def _network(weights: Weights, device: str) -> SlotVQGAN:
+def _network(weights: Weights, device: str, exact: bool) -> SlotVQGAN:
     import torch
 
     from motioncodec.model.vqgan import SlotVQGAN
@@ -155,7 +155,8 @@ def _network(weights: Weights, device: str) -> SlotVQGAN:
             f"{weights.path.name}: expected the tensors of its configuration, found others: "
             f"{str(error).splitlines()[0]}"
         ) from error
-    return network.to(device).eval()
+    network = network.to(device).eval()
+    return network.double() if exact else network
 
 
 def resolve_device(device: str) -> str:
