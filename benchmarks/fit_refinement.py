@@ -1,4 +1,4 @@
-"""Fits the static tables of refinement (motioncodec/bitstream/refinement.bin) to training clips.
+"""Fits the static tables of refinement and grid (motioncodec/bitstream/*.bin) to training clips.
 
 usage: python benchmarks/fit_refinement.py TRAIN_DIR [--clips 160]
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from motioncodec.bitstream import refinement
+from motioncodec.bitstream import grid, refinement
 from motioncodec.bitstream.entropy import normalise
 from motioncodec.clip import Clip
 from motioncodec.codec import _extra, _place, _tokens
 from motioncodec.heatmap.placement import to_model_axes
 from motioncodec.io import read_clip
 from motioncodec.plan import Settings, plan
-from motioncodec.refinement import find_coefficients, fine_step
+from motioncodec.refinement import find_coefficients, find_grid, fine_step, kept_bound
 from motioncodec.skeleton import Skeleton
 from motioncodec.stream import Stream
 from motioncodec.tracks import decode_extra
@@ -55,6 +55,17 @@ def counts_of(clip: Clip, preset: str) -> np.ndarray:
     return total
 
 
+def grid_counts(clip: Clip) -> np.ndarray:
+    """Counts of the first seconds at every bound."""
+    points = to_model_axes(clip.keypoints[:600, 0].astype(np.float64), clip.up)
+    total = np.zeros((), np.int64)
+    for bound in (*BOUNDS, 0.2, 0.02):
+        kept = kept_bound(bound / 1000, 0.0)
+        numbers = find_grid(points, bound / 1000, kept)
+        total = total + grid.count_contexts(numbers, ~np.isnan(points[..., 0]))
+    return total
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("train", type=Path)
@@ -63,21 +74,28 @@ def main() -> None:
     paths = sorted(options.train.glob("*.npz"))
     paths = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[: options.clips]]
     total = np.zeros((), np.int64)
+    on_grid = np.zeros((), np.int64)
     for i, path in enumerate(paths):
         clip = read_clip(path)
         clip = replace(clip, keypoints=clip.keypoints[:LONGEST])
+        on_grid = on_grid + grid_counts(clip)
         if i % 4 == 3:
             # Points that no model knows.
             names = tuple(f"m{j}" for j in range(len(clip.skeleton)))
             clip = replace(clip, skeleton=Skeleton(names))
         total = total + counts_of(clip, ("f16", "f16", "f32")[i % 3])
-    # A table that was hardly ever asked leans on those of other bands and classes.
-    prior = total.sum(axis=(0, 1)) + 1e-3
-    prior = prior / prior.sum(axis=-1, keepdims=True)
-    out = normalise(total + 8.0 * prior)
-    path = Path(refinement.__file__).with_name("refinement.bin")
+    write("refinement.bin", total, total.sum(axis=(0, 1)))
+    write("grid.bin", on_grid, on_grid.sum(axis=1, keepdims=True))
+
+
+def write(name: str, counts: np.ndarray, lean: np.ndarray) -> None:
+    """Normalised counts; a table that was hardly ever asked leans on those of its kind."""
+    lean = lean + 1e-3
+    lean = lean / lean.sum(axis=-1, keepdims=True)
+    out = normalise(counts + 8.0 * lean + 0.02)
+    path = Path(refinement.__file__).with_name(name)
     path.write_bytes(out.astype("<u2").tobytes())
-    print(f"{path.name}: {path.stat().st_size} bytes from {int(total.sum()):,} coefficients")
+    print(f"{path.name}: {path.stat().st_size} bytes from {int(counts.sum()):,} numbers")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import BinaryIO
 
@@ -41,7 +41,12 @@ from motioncodec.heatmap.placement import (
 from motioncodec.heatmap.rendering import SIGMA, SIZE, render_heatmaps
 from motioncodec.model.weights import find_weights
 from motioncodec.plan import Settings, plan
-from motioncodec.refinement import find_coefficients, find_corrections, kept_bound
+from motioncodec.refinement import (
+    find_coefficients,
+    find_corrections,
+    find_grid,
+    kept_bound,
+)
 from motioncodec.skeleton import CANONICAL
 from motioncodec.stream import Stream
 from motioncodec.tracks import (
@@ -180,7 +185,12 @@ def _refine(
         return
     found = stream.refine(found, mine, person, chunk)
     kept = kept_bound(header.bound, float(np.nanmax(np.abs(true), initial=0.0)))
-    one.corrections = find_corrections(to_model_axes(true, header.up) - found, header.bound, kept)
+    true = to_model_axes(true, header.up)
+    one.corrections = find_corrections(true - found, header.bound, kept)
+    gridded = replace(one, grid=find_grid(true, header.bound, kept))
+    layout = stream.layout(chunk)
+    if len(encode_chunk([gridded], layout)) < len(encode_chunk([one], layout)):
+        one.grid = gridded.grid
 
 
 def _confidence(clip: Clip, header: Header, person: int, chunk: int) -> NDArray[np.int64] | None:

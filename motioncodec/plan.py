@@ -50,7 +50,8 @@ class Settings:
     """How to encode.
 
     Attributes:
-        preset: ``f32``, ``f16`` or ``f8``.
+        preset: ``f32``, ``f16`` or ``f8``; if None ``f16``, and ``f32`` where there is a max error,
+            for then finer tokens cost more than they save.
         model: name of shipped weights or a path; the newest for the clip's dimensions if None.
         device: ``auto``, ``cpu`` or ``cuda``.
         confidence_bits: for each confidence, 4 or 8; 0 leaves it out.
@@ -59,17 +60,22 @@ class Settings:
             metric units, else in pixels; None for tokens and curves alone.
     """
 
-    preset: str = "f16"
+    preset: str | None = None
     model: str | None = None
     device: str = "auto"
     confidence_bits: int = 4
     effort: int = 3
     max_error: float | None = None
 
+    @property
+    def chosen(self) -> str:
+        """The preset, asked for or not."""
+        return self.preset or ("f16" if self.max_error is None else "f32")
+
 
 def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     """The header of a clip's stream, and the weights that its tokens are made with."""
-    if settings.preset not in PRESETS:
+    if settings.chosen not in PRESETS:
         raise UsageError(f"preset: expected one of {', '.join(PRESETS)}, found {settings.preset!r}")
     if not 1 <= settings.effort <= 9:
         raise UsageError(f"effort: expected 1 to 9, found {settings.effort}")
@@ -94,7 +100,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
                 f"model {weights.name}: expected a model for {clip.dims}D keypoints, "
                 f"found one for {weights.config.dims}D"
             )
-    depth = 0 if weights is None else weights.depth(settings.preset)
+    depth = 0 if weights is None else weights.depth(settings.chosen)
     samples = [canonical_points(clip, p, sample_frames(clip, p)) for p in range(clip.persons)]
     scales: tuple[int, ...] = ()
     sizes = []

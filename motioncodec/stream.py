@@ -307,6 +307,8 @@ class Stream:
     ) -> Float64:
         """(F, K, D) decoded keypoints of a chunk and what its refinement adds."""
         one, header = mine[chunk], self.header
+        if one.grid is not None:
+            return one.grid * np.float64(correction_step(header.bound, header.dims))
         if one.fine is None or header.fine_step is None:
             return points
         heading = self.heading_at_clip_rate(mine, person, chunk)

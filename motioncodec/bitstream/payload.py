@@ -17,6 +17,7 @@ from motioncodec.bitstream.entropy import (
     code_magnitude,
     code_natural,
 )
+from motioncodec.bitstream.grid import code_grid
 from motioncodec.bitstream.prior import Prior, Tokens
 from motioncodec.bitstream.refinement import code_coefficients, code_corrections
 from motioncodec.bitstream.trajectory import (
@@ -92,6 +93,8 @@ class PersonChunk:
         confidence: (F, K) levels, 0 where missing, or None.
         fine: (windows, frequencies, C) coefficients of what is left over, or None.
         corrections: (F, K, D) of what is further off than the bound, or None without one.
+        grid: (F, K, D) keypoints on a grid of the bound, in the place of extra, fine and
+            corrections; or None.
     """
 
     missing: NDArray[np.bool_]
@@ -103,6 +106,7 @@ class PersonChunk:
     confidence: Integers | None = None
     fine: Integers | None = None
     corrections: Integers | None = None
+    grid: Integers | None = None
 
     @property
     def present(self) -> bool:
@@ -180,10 +184,15 @@ def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChun
             out.bones = code_bones(coder, given.bones, len(layout.priors))
         for prior, tokens in zip(layout.priors, given.tokens):
             out.tokens.append(prior.code(coder, tokens, out.tokens))
-    if given.extra is not None:
+    gridded = layout.bounded and bool(coder.bits(int(given.grid is not None), 1))
+    if given.extra is not None and not gridded:
         out.extra = code_curve(coder, given.extra, "keypoint")
     if given.confidence is not None:
         out.confidence = _code_confidence(coder, given.confidence, missing, layout.confidence_bits)
+    if gridded:
+        numbers = np.zeros((*missing.shape, layout.dims), np.int64)
+        out.grid = code_grid(coder, numbers if given.grid is None else given.grid, ~missing)
+        return out
     if given.fine is not None:
         assert layout.classes is not None
         out.fine = code_coefficients(coder, given.fine, layout.classes)

@@ -100,9 +100,8 @@ def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:
 @click.option(
     "--preset",
     type=click.Choice(["f8", "f16", "f32"]),
-    default="f16",
-    show_default=True,
-    help="Quality: f8 is the finest and largest, f32 the coarsest and smallest.",
+    help="Quality: f8 is the finest and largest, f32 the coarsest and smallest.  [default: f16, or "
+    "f32 with --max-error]",
 )
 @click.option(
     "--effort",
@@ -135,7 +134,7 @@ def encode(
     inputs: tuple[str, ...],
     output: str | None,
     output_dir: str | None,
-    preset: str,
+    preset: str | None,
     effort: int,
     max_error: float | None,
     model: str | None,
