@@ -90,7 +90,11 @@ def test_npy_keeps_the_positions(clip: Clip) -> None:
 def test_csv_and_json_numbers_are_exact(values: np.ndarray) -> None:
     clip = Clip(values, 30, Skeleton(("a",)))
     for name in ("csv", "json"):
-        assert read_clip(written(clip, name)).keypoints.tobytes() == clip.keypoints.tobytes()
+        back = read_clip(written(clip, name)).keypoints
+        # Text has one way to say that a number is missing.
+        np.testing.assert_array_equal(np.isnan(back), np.isnan(clip.keypoints))
+        here = ~np.isnan(back)
+        assert back[here].tobytes() == clip.keypoints[here].tobytes()
 
 
 @pytest.mark.parametrize("name", WRITERS)

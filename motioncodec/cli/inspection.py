@@ -124,7 +124,9 @@ def _table(one: dict[str, Any]) -> str:
     model = "none: every joint is written as a curve"
     if one["fingerprint"] is not None:
         name = one["model"] or f"number {one['model_id']}, which is not installed"
-        model = f"{name} ({one['fingerprint']}), preset {one['preset']}"
+        # Shipped weights from id 3 on are named by their number alone.
+        mark = f" ({one['fingerprint']})" if int(one["fingerprint"], 16) else ""
+        model = f"{name}{mark}, preset {one['preset']}"
     people = str(one["people"])
     if one["people_ids"]:
         people += f" ({', '.join(one['people_ids'])})"
