@@ -30,9 +30,11 @@ type: install  ## mypy, strict
 	$(BIN)/mypy
 
 bench: install  ## rate and error on held-out clips (needs DATA=folder with train, val, hdm05)
-	$(BIN)/python benchmarks/targets.py $(DATA) $(if $(OPPONENT),--opponent $(OPPONENT)) \
-		--markdown benchmarks/targets.md
-	$(BIN)/python benchmarks/layers.py $(DATA)
+	$(BIN)/python benchmarks/targets.py $(DATA) --markdown benchmarks/targets.md
+	$(if $(OPPONENT),$(BIN)/python benchmarks/frontier.py $(DATA) --opponent $(OPPONENT) \
+		--efforts 1,3,9 --markdown benchmarks/frontier.md --plot docs/frontier.png)
+	$(BIN)/python benchmarks/bounds.py $(DATA) --markdown benchmarks/bounds.md
+	$(BIN)/python benchmarks/layers.py $(DATA) --markdown benchmarks/layers.md
 	$(BIN)/python benchmarks/speed.py
 
 golden: install  ## print the golden bytes again; --force in tests/golden/make.py overwrites them

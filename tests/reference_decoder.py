@@ -330,6 +330,160 @@ def confidence(coder: Range, gone: list[list[bool]], bits: int) -> list[list[int
     return out
 
 
+def numbers_of(name: str, *shape: int) -> Any:
+    """A table file as nested lists."""
+    raw = (Path(__file__).parents[1] / "motioncodec" / "bitstream" / name).read_bytes()
+    flat: list[Any] = [int.from_bytes(raw[i : i + 2], "little") for i in range(0, len(raw), 2)]
+    for size in reversed(shape):
+        flat = [flat[i : i + size] for i in range(0, len(flat), size)]
+    assert len(flat) == 1
+    return flat[0]
+
+
+EVEN = (1 << 15, 1 << 15)
+
+
+def half_octaves(number: int, most: int) -> int:
+    """8.9: floor(2 log2(1 + number)), at most so many: the largest k with 2^k <= (1 + number)^2."""
+    return min(((1 + number) ** 2).bit_length() - 1, most)
+
+
+def coefficients(
+    coder: Range, windows: int, size: int, classes: Sequence[int]
+) -> list[list[list[int]]]:
+    """8.9: coefficients[window][frequency][channel]."""
+    tables = numbers_of("refinement.bin", 12, 8, 16, 18)
+    channels = len(classes)
+    nothing = [0] * channels
+    before = [nothing] * (size + 1)
+    out = []
+    for _ in range(windows):
+        count = coder.natural()
+        if count > size:
+            raise Refused("frequencies")
+        rows: list[list[int]] = []
+        for k in range(count):
+            one = rows[k - 1] if k else nothing
+            two = rows[k - 2] if k > 1 else nothing
+            row = []
+            for c, kind in enumerate(classes):
+                near = sum(one[max(c - 2, 0) : c + 3])
+                about = 3 * one[c] + 2 * two[c] + 2 * before[k][c] + before[k + 1][c] + near
+                table = tables[half_octaves(k, 11)][kind][half_octaves(about, 15)]
+                row.append(coder.table(table))
+            rows.append(row)
+        for row in rows:
+            for c, value in enumerate(row):
+                if value == 17:
+                    row[c] += coder.natural()
+        before = [[min(value, 1 << 20) for value in row] for row in rows]
+        before += [nothing] * (size + 1 - count)
+        for row in rows:
+            for c, value in enumerate(row):
+                if value and coder.table(EVEN):
+                    row[c] = -value
+        out.append(rows + [nothing] * (size - count))
+    return out
+
+
+def corrections(
+    coder: Range, gone: list[list[bool]], dims: int
+) -> dict[tuple[int, int], list[int]]:
+    """8.9: corrections[frame, joint]."""
+    if not coder.bits(1):
+        return {}
+    shares = [min(max(round(2 ** (16 - coder.bits(7) / 8)), 1), 65_535) for _ in range(2)]
+    found: dict[tuple[int, int], list[int]] = {}
+    for frame in range(len(gone[0])):
+        for joint, line in enumerate(gone):
+            if not line[frame]:
+                share = shares[(frame - 1, joint) in found]
+                if coder.table([65_536 - share, share]):
+                    found[frame, joint] = []
+    table = [38000, 24000, 2600, 500, 200, 80, 40, 30, 20, 15, 12, 10, 8, 6, 5, 4, 3, 3]
+    for value in found.values():
+        value.extend(coder.table(table) for _ in range(dims))
+    finish(coder, list(found.values()), 17)
+    return found
+
+
+def finish(coder: Range, values: list[list[int]], last: int) -> None:
+    """8.9, points 3 and 4: more for the last symbol, then signs."""
+    for value in values:
+        for k, number in enumerate(value):
+            if number == last:
+                value[k] += coder.natural()
+    for value in values:
+        for k, number in enumerate(value):
+            if number and coder.table(EVEN):
+                value[k] = -number
+
+
+def grid(coder: Range, gone: list[list[bool]], dims: int) -> dict[tuple[int, int], list[int]]:
+    """8.10: numbers[frame, joint]."""
+    tables = numbers_of("grid.bin", 40, 3, 40)
+    frames, axes = len(gone[0]), range(dims)
+    here = [[t for t in range(frames) if not line[t]] for line in gone]
+    some = [joint for joint, line in enumerate(here) if line]
+    first = {some[0]: [coder.signed() for _ in axes]} if some else {}
+    width = coder.bits(6) if some else 0
+    if width > 41:
+        raise Refused("first numbers")
+    for joint in some[1:]:
+        told = [coder.bits(width + 1) for _ in axes]
+        first[joint] = [first[some[0]][k] + told[k] - (1 << width) + 1 for k in axes]
+    # The least n with (4 n / 256 + 1)^3 >= 2^l, in whole numbers.
+    thresholds = []
+    for one in range(1, 40):
+        n = 0
+        while (n + 64) ** 3 < 64**3 << one:
+            n += 1
+        thresholds.append(n)
+    slow = [[256] * dims for _ in gone]
+    fast = [[256] * dims for _ in gone]
+    symbols: list[tuple[tuple[int, int, int], int, int]] = []
+    for frame in range(frames):
+        for joint in some:
+            if frame not in here[joint][1:]:
+                continue
+            m, v = slow[joint], fast[joint]
+            middle, lately = sum(m) // dims, sum(v) // dims
+            for k in axes:
+                level = sum(n <= (m[k] + middle) // 2 for n in thresholds)
+                trend = 1 - (2 * lately < m[k]) + (lately > 2 * m[k])
+                shift = max((level - 15) // 3, 0)
+                symbols.append(((frame, joint, k), shift, coder.table(tables[level][trend])))
+            for k, (_, shift, symbol) in enumerate(symbols[-dims:]):
+                y = 256 * min(symbol << shift, 1 << 24)
+                m[k] += (y - m[k]) // 8
+                v[k] += (y - v[k]) // 2
+    values = {}
+    for at, _, symbol in symbols:
+        values[at] = symbol + (coder.natural() if symbol == 39 else 0)
+    shifts = {at: shift for at, shift, _ in symbols}
+    for shift in sorted(set(shifts.values()) - {0}):
+        ends = dict.fromkeys((at for at, mine in shifts.items() if mine == shift), 0)
+        for low in range(0, shift, 8):
+            wide = 1 << min(8, shift - low)
+            for at in ends:
+                ends[at] |= coder.table([65_536 // wide] * wide) << low
+        for at, end in ends.items():
+            values[at] = (values[at] << shift) + end
+    for at in values:
+        if values[at] and coder.table(EVEN):
+            values[at] = -values[at]
+    out = {}
+    for joint in some:
+        place, step = list(first[joint]), [0] * dims
+        out[here[joint][0], joint] = list(place)
+        for frame in here[joint][1:]:
+            for k in axes:
+                step[k] += values[frame, joint, k]
+                place[k] += step[k]
+            out[frame, joint] = list(place)
+    return out
+
+
 def chunk(
     data: bytes,
     *,
@@ -343,6 +497,8 @@ def chunk(
     priors: Sequence[tuple[list[list[list[int]]], list[list[int]]]] = (),
     learned: Sequence[dict[str, Any]] = (),
     steps: Sequence[int] = (),
+    fine: tuple[int, int, Sequence[int]] | None = None,
+    bounded: bool = False,
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
@@ -365,9 +521,16 @@ def chunk(
                 one = Learned(tensors)
                 known.append((one, one.read(coder, count, known)))
             person["tokens"] = [[list(slot) for slot in zip(*found)] for _, found in known]
-        if extra:
+        on_grid = bounded and coder.bits(1)
+        if extra and not on_grid:
             blocks = max((frames + 30) // 32, 0)
             person["extra"] = curve(coder, "keypoint", blocks, extra * dims)
         if confidence_bits:
             person["confidence"] = confidence(coder, person["missing"], confidence_bits)
+        if on_grid:
+            person["grid"] = grid(coder, person["missing"], dims)
+        elif fine:
+            person["fine"] = coefficients(coder, *fine)
+            if bounded:
+                person["corrections"] = corrections(coder, person["missing"], dims)
     return out

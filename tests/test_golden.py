@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,10 @@ from motioncodec.bitstream.prior import LevelPrior
 
 GOLDEN = Path(__file__).parent / "golden"
 LATER_TABLES_SHA256 = "581e45217c7b02b94eb030ef879b9a9b8bf9b1512504d9793bb69542394e9a13"
+BINARY_TABLES_SHA256 = {
+    "grid.bin": "dfb6c6d353c2c576e8ee6cea5b253dc13e4abe8ad597e04a32de718fedf00970",
+    "refinement.bin": "e5d90d5be4043e38f89d714152678a39c3eff92a9a111fd8c96280185ce1f68e",
+}
 TABLES_SHA256 = "7fc2a37752ca9bd67f483477aa21837697c5deed211548fdf5b98da35af48f40"
 
 
@@ -67,6 +72,7 @@ def same(found: PersonChunk, expected: PersonChunk) -> bool:
         curves = [c for c in (person.origin, person.extra) if c is not None]
         return [
             person.missing, person.turn, person.confidence, person.bones, *person.tokens,
+            person.fine, person.corrections, person.grid,
             *[c.knots for c in curves], *[c.sines for c in curves],
         ]  # fmt: skip
 
@@ -103,7 +109,9 @@ def test_the_golden_files_decode(name: str) -> None:
                 for p in layout.priors
                 if isinstance(p, NetworkPrior)
             ],
-            steps=layout.steps,
+            steps=layout.steps, bounded=layout.bounded,
+            fine=None if layout.fine is None or layout.classes is None
+            else (*layout.fine[:2], layout.classes.tolist()),
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()
@@ -112,6 +120,18 @@ def test_the_golden_files_decode(name: str) -> None:
             if expected.bones is not None:
                 rigid = np.flatnonzero(expected.bones != FREE).tolist()
                 assert lists["bones"] == {j: int(expected.bones[j]) for j in rigid}
+
+            if expected.grid is not None:
+                told = {at: expected.grid[at].tolist() for at in lists["grid"]}
+                assert lists["grid"] == told
+                assert len(told) == int((~expected.missing).sum())
+            elif expected.fine is not None:
+                assert lists["fine"] == expected.fine.tolist()
+                assert expected.corrections is not None
+                put = np.argwhere(expected.corrections.any(axis=-1)).tolist()
+                assert lists["corrections"] == {
+                    (f, j): expected.corrections[f, j].tolist() for f, j in put
+                }
 
 
 def test_the_layouts_are_those_that_the_headers_give() -> None:
@@ -132,3 +152,6 @@ def test_the_tables_are_part_of_the_format() -> None:
     tables = reference_decoder.TABLES
     assert digest({k: v for k, v in tables.items() if k not in later}) == TABLES_SHA256
     assert digest({k: v for k, v in tables.items() if k in later}) == LATER_TABLES_SHA256
+    for name, expected in BINARY_TABLES_SHA256.items():
+        raw = (files("motioncodec.bitstream") / name).read_bytes()
+        assert hashlib.sha256(raw).hexdigest() == expected

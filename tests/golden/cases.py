@@ -219,6 +219,31 @@ def markers() -> Case:
     return Case(header, (layout,), ((person(numbers(13), layout, missing),),))
 
 
+def bounded() -> Case:
+    """2D at 60 frames a second with a bound: one person on a grid, one with coefficients of all
+    classes and corrections."""
+    header = Header(
+        frames=70, frame_rate=60.0, skeleton=0, names=("a", "b", "c", "d"), units="px", up="-y",
+        dims=2, people=2, references=(0, 0, 1, 1), keypoint_step=5, fine_step=3, bound=0.5,
+    )  # fmt: skip
+    source = numbers(16)
+    layout = Layout(
+        70, 4, 2, 2, 4, 0, fine=(1, 128, 8), classes=np.array([6, 0, 1, 2, 3, 4, 5, 7]),
+        bounded=True,
+    )  # fmt: skip
+    missing = runs(70, 4, 11)
+    people = person(source, layout, missing), person(source, layout, missing)
+    fine = array(source, (1, 128, 8), small)
+    people[0].fine = np.where(np.arange(128)[:, None] < 40, fine, 0)
+    put = array(source, (70, 4), lambda n: n % 5 == 0) & ~missing
+    corrected = array(source, (70, 4, 2), lambda n: n % 5 - 2 if n % 50 else n % 70)
+    people[0].corrections = np.where(put[..., None], corrected, 0)
+    walk = np.cumsum(np.cumsum(array(source, (70, 4, 2), small), axis=0), axis=0)
+    people[1].grid = np.where(missing[..., None], 0, walk)
+    people[1].extra = people[1].fine = people[1].corrections = None
+    return Case(header, (layout,), (people,))
+
+
 def symbols() -> tuple[list[list[int]], list[tuple[str, int, int]]]:
     """Tables of 2 to 4,096 symbols, and what is coded in turn: (how, with what, value)."""
     source = numbers(14)
@@ -258,6 +283,7 @@ def symbol_bytes() -> bytes:
 
 FILES: dict[str, Callable[[], Case]] = {
     "body": body, "lapped": lapped, "detections": detections, "markers": markers,
+    "bounded": bounded,
 }  # fmt: skip
 
 
