@@ -1,7 +1,7 @@
 """Hard bounds: bits a second at a maximum error, beside quantising, differencing and packing.
 
 usage: python benchmarks/bounds.py DATA_DIR [--bounds 20,10,5,2,1] [--sets val,hdm05]
-           [--preset f16] [--limit N] [--markdown OUT.md]
+           [--preset f32] [--limit N] [--markdown OUT.md]
 
 The clips of benchmarks/frontier.py, given to everybody with 18 joints alone, in world coordinates,
 at 30 frames a second, in float32. Every byte counts. The bound is on the distance of every joint in
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--bounds", default="20,10,5,2,1")
     parser.add_argument("--sets", default="val,hdm05")
-    parser.add_argument("--preset", default="f16")
+    parser.add_argument("--preset", default="f32")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()

@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.container import Reader, Writer
-from motioncodec.bitstream.header import KNOWN_KEYS, WINDOW, Header
+from motioncodec.bitstream.header import KNOWN_KEYS, WINDOW, Header, step_exponent
 from motioncodec.bitstream.payload import PersonChunk, decode_chunk, encode_chunk
 from motioncodec.bitstream.trajectory import Curve
-from motioncodec.clip import Clip
+from motioncodec.clip import METRES, Clip
 from motioncodec.errors import ContainerError, UsageError
 from motioncodec.heatmap.bones import find_bones
 from motioncodec.heatmap.placement import (
@@ -46,6 +46,7 @@ from motioncodec.refinement import (
     find_corrections,
     find_grid,
     kept_bound,
+    refined,
 )
 from motioncodec.skeleton import CANONICAL
 from motioncodec.stream import Stream
@@ -94,11 +95,17 @@ def encode_clip(
                 mine[chunk].tokens = _tokens(clip, stream, mine, person, chunk, settings.effort)
         if progress:
             progress(len(range(*header.frame_span(chunk))))
+    for person, mine in enumerate(people):
+        for chunk in chunks:
+            if mine[chunk].present:
+                mine[chunk].extra = _extra(clip, stream, mine, person, chunk)
+    if settings.mean_error is not None:
+        mean = settings.mean_error / 1000 / METRES.get(clip.units, 1 / 1000)
+        stream.header = header = _step_for_mean(clip, stream, people, mean)
     writer = Writer(header.pack(), target, indexed=header.chunks > 1, alone=header.chunks == 1)
     for chunk in chunks:
         for person, mine in enumerate(people):
             if mine[chunk].present:
-                mine[chunk].extra = _extra(clip, stream, mine, person, chunk)
                 mine[chunk].confidence = _confidence(clip, header, person, chunk)
                 _refine(clip, stream, mine, person, chunk)
         writer.write(encode_chunk([mine[chunk] for mine in people], stream.layout(chunk)))
@@ -165,6 +172,61 @@ def _extra(
     )
 
 
+SAMPLED = 64
+"""Chunks, 34 seconds each, that the step for a mean error is chosen on at most: every one of a clip
+up to 36 minutes."""
+
+
+def _step_for_mean(
+    clip: Clip, stream: Stream, people: list[dict[int, PersonChunk]], mean: float
+) -> Header:
+    """The header with the largest step of what is left over at which the mean error is within
+    ``mean``, in the clip's units; without any, where tokens and curves are."""
+    header = stream.header
+    parts = []
+    for chunk in range(0, header.chunks, -(-header.chunks // SAMPLED)):
+        for person, mine in enumerate(people):
+            if mine[chunk].present:
+                heading = stream.heading_at_clip_rate(mine, person, chunk)
+                parts.append((_left(clip, stream, mine, person, chunk), heading))
+    here = [~np.isnan(left[..., 0]) for left, _ in parts]
+    count = max(sum(int(one.sum()) for one in here), 1)
+
+    def error(step: int | None) -> float:
+        total = 0.0
+        for (left, heading), there in zip(parts, here):
+            off = left
+            if step is not None:
+                given = find_coefficients(left, step, stream.channels, heading, clip.frame_rate)
+                off = left - refined(given, step, stream.channels, heading, len(left))
+            total += float(np.linalg.norm(off, axis=-1)[there].sum())
+        return total / count
+
+    if error(None) <= mean:
+        return replace(header, fine_step=None)
+    step = step_exponent(2 * mean)
+    while step > -400 and error(step) > mean:
+        step -= 1
+    while error(step + 1) <= mean:
+        step += 1
+    return replace(header, fine_step=step)
+
+
+def _left(
+    clip: Clip, stream: Stream, mine: dict[int, PersonChunk], person: int, chunk: int
+) -> Float64:
+    """(F, K, D) true keypoints of one chunk less what tokens and curves make of them, in the
+    models' axes; NaN where missing."""
+    header, one = stream.header, mine[chunk]
+    true = clip.keypoints[slice(*header.frame_span(chunk)), person].astype(np.float64)
+    found = stream.body_at_clip_rate(mine, person, chunk)
+    if one.extra is not None:
+        found[:, stream.extra] = decode_extra(
+            one.extra, found, stream.extra, stream.extra_rounds, header
+        )
+    return to_model_axes(true, header.up) - found
+
+
 def _refine(
     clip: Clip, stream: Stream, mine: dict[int, PersonChunk], person: int, chunk: int
 ) -> None:
@@ -172,20 +234,15 @@ def _refine(
     header, one = stream.header, mine[chunk]
     if header.fine_step is None:
         return
-    true = clip.keypoints[slice(*header.frame_span(chunk)), person].astype(np.float64)
     heading = stream.heading_at_clip_rate(mine, person, chunk)
-    found = stream.body_at_clip_rate(mine, person, chunk)
-    if one.extra is not None:
-        found[:, stream.extra] = decode_extra(
-            one.extra, found, stream.extra, stream.extra_rounds, header
-        )
-    left = to_model_axes(true, header.up) - found
+    left = _left(clip, stream, mine, person, chunk)
     one.fine = find_coefficients(left, header.fine_step, stream.channels, heading, clip.frame_rate)
     if not header.bound:
         return
-    found = stream.refine(found, mine, person, chunk)
-    kept = kept_bound(header.bound, float(np.nanmax(np.abs(true), initial=0.0)))
-    true = to_model_axes(true, header.up)
+    rows = clip.keypoints[slice(*header.frame_span(chunk)), person].astype(np.float64)
+    kept = kept_bound(header.bound, float(np.nanmax(np.abs(rows), initial=0.0)))
+    true = to_model_axes(rows, header.up)
+    found = stream.refine(true - left, mine, person, chunk)
     one.corrections = find_corrections(true - found, header.bound, kept)
     gridded = replace(one, grid=find_grid(true, header.bound, kept))
     layout = stream.layout(chunk)

@@ -51,13 +51,14 @@ class Settings:
 
     Attributes:
         preset: ``f32``, ``f16`` or ``f8``; if None ``f16``, and ``f32`` where there is a max error,
-            for then finer tokens cost more than they save.
+            or mean error, for then finer tokens cost more than they save.
         model: name of shipped weights or a path; the newest for the clip's dimensions if None.
         device: ``auto``, ``cpu`` or ``cuda``.
         confidence_bits: for each confidence, 4 or 8; 0 leaves it out.
         effort: 1 to 9, how hard the encoder searches for tokens (:mod:`motioncodec.search`).
         max_error: what every keypoint of every frame is to be within, in millimetres for clips in
             metric units, else in pixels; None for tokens and curves alone.
+        mean_error: as max_error, for the mean over keypoints and frames.
     """
 
     preset: str | None = None
@@ -66,11 +67,22 @@ class Settings:
     confidence_bits: int = 4
     effort: int = 3
     max_error: float | None = None
+    mean_error: float | None = None
 
     @property
     def chosen(self) -> str:
         """The preset, asked for or not."""
-        return self.preset or ("f16" if self.max_error is None else "f32")
+        bounded = self.max_error is not None or self.mean_error is not None
+        return self.preset or ("f32" if bounded else "f16")
+
+
+def _in_units(clip: Clip, error: float | None, name: str) -> float:
+    """An error in millimetres or pixels in the clip's units, as the file has it; 0 for none."""
+    if error is None:
+        return 0.0
+    if not 0 < error < math.inf:
+        raise UsageError(f"{name}: expected a number above 0, found {error}")
+    return float(np.float32(error / 1000 / METRES.get(clip.units, 1 / 1000)))
 
 
 def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
@@ -81,13 +93,10 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         raise UsageError(f"effort: expected 1 to 9, found {settings.effort}")
     if settings.confidence_bits not in (0, 4, 8):
         raise UsageError(f"confidence: expected off, 4 or 8 bits, found {settings.confidence_bits}")
-    bound = 0.0
-    if settings.max_error is not None:
-        if not 0 < settings.max_error < math.inf:
-            raise UsageError(f"max error: expected a number above 0, found {settings.max_error}")
-        bound = settings.max_error / 1000 / METRES.get(clip.units, 1 / 1000)
-        # As the file has it.
-        bound = float(np.float32(bound))
+    if settings.max_error is not None and settings.mean_error is not None:
+        raise UsageError("error: expected a max error or a mean error, found both")
+    bound = _in_units(clip, settings.max_error, "max error")
+    mean = _in_units(clip, settings.mean_error, "mean error")
     covered, _ = covered_joints(clip.skeleton)
     seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
     weights = None
@@ -147,7 +156,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         confidence=settings.confidence_bits if clip.confidence is not None else 0,
         chunk=chunk,
         metadata=clip.metadata,
-        fine_step=fine_step(bound) if bound else None,
+        fine_step=fine_step(bound or mean) if bound or mean else None,
         bound=bound,
     )
     header.check_size(len(clip.skeleton))

@@ -171,6 +171,25 @@ def test_a_tighter_bound_costs_more(capture: Clip) -> None:
     assert sizes[0] < capture.keypoints.nbytes / 20
 
 
+@pytest.mark.parametrize("bound", [60.0, 20.0, 5.0, 0.5])
+def test_a_mean_is_kept_and_used_up(capture: Clip, walk: Clip, bound: float) -> None:
+    for clip in (capture, walk):
+        data = io.BytesIO()
+        encode_clip(clip, data, Settings(mean_error=bound))
+        found = Stream(io.BytesIO(data.getvalue())).clip()
+        apart = np.linalg.norm(found.keypoints.astype(np.float64) - clip.keypoints, axis=-1)
+        mean = float(np.nanmean(apart)) * METRES[clip.units] * 1000
+        assert mean <= bound * 1.001
+        stream = Stream(io.BytesIO(data.getvalue()))
+        # A step is a fifth finer than the one before.
+        assert mean > 0.6 * bound or stream.header.fine_step is None
+
+
+def test_both_errors_at_once_are_refused(stick: Clip) -> None:
+    with pytest.raises(UsageError, match="found both"):
+        encode_clip(stick, io.BytesIO(), Settings(max_error=1.0, mean_error=1.0))
+
+
 def test_either_way_is_taken_where_it_is_smaller(capture: Clip) -> None:
     ways = []
     for bound in (40.0, 1.0):

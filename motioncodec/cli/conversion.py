@@ -101,7 +101,7 @@ def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:
     "--preset",
     type=click.Choice(["f8", "f16", "f32"]),
     help="Quality: f8 is the finest and largest, f32 the coarsest and smallest.  [default: f16, or "
-    "f32 with --max-error]",
+    "f32 with --max-error or --mean-error]",
 )
 @click.option(
     "--effort",
@@ -116,6 +116,12 @@ def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:
     type=click.FloatRange(0, min_open=True),
     metavar="E",
     help="What every joint of every frame must be within: mm in 3D, pixels in 2D.",
+)
+@click.option(
+    "--mean-error",
+    type=click.FloatRange(0, min_open=True),
+    metavar="E",
+    help="What all joints of all frames must be within on average.",
 )
 @model_option
 @click.option(
@@ -137,6 +143,7 @@ def encode(
     preset: str | None,
     effort: int,
     max_error: float | None,
+    mean_error: float | None,
     model: str | None,
     confidence: str,
     device: str,
@@ -158,8 +165,10 @@ def encode(
     check_model(model, device)
     if output_dir is not None:
         os.makedirs(output_dir, exist_ok=True)
+    if max_error is not None and mean_error is not None:
+        raise UsageError("expected --max-error or --mean-error, found both")
     bits = 0 if confidence == "off" else int(confidence)
-    settings = Settings(preset, model, device, bits, effort, max_error)
+    settings = Settings(preset, model, device, bits, effort, max_error, mean_error)
     report = Report(quiet)
     with report.bar(len(jobs) if len(jobs) > 1 else None, "encode", "file", scale=False) as done:
         for job in jobs:
