@@ -143,6 +143,10 @@ class Trainer:
             self.model.load_state_dict(start.state_dict())
             for coder in self.model.levels:
                 quantizer = coder.quantizer
+                if shape.lapped:
+                    # Files have shares; training keeps counts, about 100 windows of them.
+                    share = quantizer.usage / quantizer.usage.sum(-1, keepdim=True)
+                    quantizer.usage.copy_(100 * share)
                 quantizer.sums.copy_(quantizer.codebook * quantizer.usage[..., None])
         elif not has_checkpoint(folder):
             calm = Windows(
