@@ -5,6 +5,7 @@
     sample_canonical     30 frames a second  to_clip_rate
     tokenize             the network         detokenize
     encode_extra         uncovered joints    decode_extra
+    find_coefficients    what is left over   refined
     encode_chunk         bytes               decode_chunk
     Writer               the container       Reader
 
@@ -77,7 +78,7 @@ def encode_clip(
     Args:
         clip: of any skeleton.
         target: a binary stream, which need not seek.
-        settings: preset, model, device, confidence, effort.
+        settings: preset, model, device, confidence, effort, errors.
         progress: called with the clip frames that each step got done; every frame counts twice,
             once for its tokens and once for its bytes.
 
@@ -95,10 +96,6 @@ def encode_clip(
                 mine[chunk].tokens = _tokens(clip, stream, mine, person, chunk, settings.effort)
         if progress:
             progress(len(range(*header.frame_span(chunk))))
-    for person, mine in enumerate(people):
-        for chunk in chunks:
-            if mine[chunk].present:
-                mine[chunk].extra = _extra(clip, stream, mine, person, chunk)
     if settings.mean_error is not None:
         mean = settings.mean_error / 1000 / METRES.get(clip.units, 1 / 1000)
         stream.header = header = _step_for_mean(clip, stream, people, mean)
@@ -106,9 +103,12 @@ def encode_clip(
     for chunk in chunks:
         for person, mine in enumerate(people):
             if mine[chunk].present:
+                mine[chunk].extra = _extra(clip, stream, mine, person, chunk)
                 mine[chunk].confidence = _confidence(clip, header, person, chunk)
                 _refine(clip, stream, mine, person, chunk)
         writer.write(encode_chunk([mine[chunk] for mine in people], stream.layout(chunk)))
+        for mine in people:
+            mine[chunk].forget()
         if progress:
             progress(len(range(*header.frame_span(chunk))))
     return writer.close()
@@ -187,6 +187,7 @@ def _step_for_mean(
     for chunk in range(0, header.chunks, -(-header.chunks // SAMPLED)):
         for person, mine in enumerate(people):
             if mine[chunk].present:
+                mine[chunk].extra = _extra(clip, stream, mine, person, chunk)
                 heading = stream.heading_at_clip_rate(mine, person, chunk)
                 parts.append((_left(clip, stream, mine, person, chunk), heading))
     here = [~np.isnan(left[..., 0]) for left, _ in parts]

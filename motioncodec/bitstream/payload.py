@@ -113,6 +113,10 @@ class PersonChunk:
         """Whether any joint is there in any frame; if not, nothing else is written."""
         return not bool(self.missing.all())
 
+    def forget(self) -> None:
+        """Lets go of what no other chunk looks at."""
+        self.extra = self.confidence = self.fine = self.corrections = self.grid = None
+
     @classmethod
     def empty(cls, layout: Layout) -> PersonChunk:
         """All zeros, in the shapes of a layout: what reading starts from."""
