@@ -52,7 +52,7 @@ def layers(clip: Clip, preset: str) -> dict[str, float]:
     data.seek(0)
     decoder = Decoder(data)
     header, stream = decoder.header, decoder.stream
-    chunks = decoder._load(range(header.chunks), 0)
+    chunks = dict(decoder._load(range(header.chunks), 0))
     mine = {c: people[0] for c, people in chunks.items()}
     bits = dict.fromkeys((*LAYERS, "static"), 0.0)
 

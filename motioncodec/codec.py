@@ -331,21 +331,20 @@ class Decoder:
         holding = [c for c, (a, b) in enumerate(spans) if a < frames.stop and b > frames.start]
         return range(holding[0], holding[-1] + 1) if holding else range(0)
 
-    def _load(self, wanted: range, margin: int) -> dict[int, list[PersonChunk]]:
-        """People of the wanted chunks and of neighbours within ``margin`` model frames."""
+    def _load(self, wanted: range, reach: int) -> Iterator[tuple[int, list[PersonChunk]]]:
+        """People of the wanted chunks and of ``reach`` neighbours on either side, in order."""
         if not wanted:
-            return {}
-        reach = -(-margin // self.header.chunk)
+            return
         near = range(max(wanted[0] - reach, 0), min(wanted[-1] + reach + 1, self.header.chunks))
         if self.salvage:
             found = dict(item for item in self.reader.salvage() if item[0] in near)
-            return {c: self._salvaged(c, found[c]) for c in near}
+            for c in near:
+                yield c, self._salvaged(c, found.pop(c))
+            return
         whole = len(near) == self.header.chunks
         payloads = enumerate(self.reader) if whole else ((c, self.reader.chunk(c)) for c in near)
-        return {
-            c: decode_chunk(payload, self.header.people, self.stream.layout(c))
-            for c, payload in payloads
-        }
+        for c, payload in payloads:
+            yield c, decode_chunk(payload, self.header.people, self.stream.layout(c))
 
     def _salvaged(self, chunk: int, payload: bytes | None) -> list[PersonChunk]:
         """People of a chunk, absent where it is damaged."""
@@ -362,12 +361,24 @@ class Decoder:
         """Some frames, or all, in order: one person of one chunk after another."""
         frames = self.frames(asked)
         wanted = self._wanted(frames)
-        chunks = self._load(wanted, self.stream.margin)
-        people = [
-            {c: found[person] for c, found in chunks.items()}
-            for person in range(self.header.people)
-        ]
+        if not wanted:
+            return
+        reach = -(-self.stream.margin // self.header.chunk)
+        loading = self._load(wanted, reach)
+        loaded: dict[int, list[PersonChunk]] = {}
         for c in wanted:
+            # A chunk is decoded with its neighbours in view, and no more of them are held. After
+            # the last one comes what checks the end of the stream.
+            while c + reach not in loaded or c == wanted[-1]:
+                one = next(loading, None)
+                if one is None:
+                    break
+                loaded[one[0]] = one[1]
+            loaded = {near: found for near, found in loaded.items() if near >= c - reach}
+            people = [
+                {near: found[person] for near, found in loaded.items()}
+                for person in range(self.header.people)
+            ]
             first, last = self.header.frame_span(c)
             start, stop = max(first, frames.start), min(last, frames.stop)
             for person, mine in enumerate(people):
@@ -456,12 +467,12 @@ class Decoder:
             raise UsageError(
                 "tokens: expected a clip with body joints, found none that a model covers"
             )
-        chunks = self._load(self._wanted(self.frames(frames)), 0)
+        chunks = [found for _, found in self._load(self._wanted(self.frames(frames)), 0)]
         people = range(self.header.people)
         return [
             np.stack(
                 [
-                    np.concatenate([found[p].tokens[level] for found in chunks.values()])
+                    np.concatenate([found[p].tokens[level] for found in chunks])
                     if chunks
                     else np.zeros((0, prior.slots))
                     for p in people

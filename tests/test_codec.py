@@ -140,7 +140,7 @@ def test_chunks_see_their_neighbours(capture: Clip) -> None:
     long = replace(capture, keypoints=np.concatenate([capture.keypoints] * 8), frame_rate=30.0)
     decoder = Decoder(io.BytesIO(encoded(long, preset="f8")), "cpu")
     stream = decoder.stream
-    people = decoder._load(range(decoder.header.chunks), 0)
+    people = dict(decoder._load(range(decoder.header.chunks), 0))
     mine = {c: found[0] for c, found in people.items()}
     end = decoder.header.span(decoder.header.chunks - 1)[1]
     whole = stream.decode_body(mine, 0, 0, end)

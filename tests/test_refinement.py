@@ -194,7 +194,7 @@ def test_either_way_is_taken_where_it_is_smaller(capture: Clip) -> None:
     ways = []
     for bound in (40.0, 1.0):
         stream = Stream(io.BytesIO(encoded(capture, bound)))
-        (one,) = stream._load(range(1), 0)[0]
+        (one,) = dict(stream._load(range(1), 0))[0]
         ways.append((one.grid is not None, one.fine is not None))
     assert ways == [(False, True), (True, False)]
 
