@@ -30,7 +30,7 @@ from motioncodec.bitstream.header import KNOWN_KEYS, WINDOW, Header, step_expone
 from motioncodec.bitstream.payload import PersonChunk, decode_chunk, encode_chunk
 from motioncodec.bitstream.trajectory import Curve
 from motioncodec.clip import METRES, Clip
-from motioncodec.errors import ContainerError, UsageError
+from motioncodec.errors import ClipError, ContainerError, UsageError
 from motioncodec.heatmap.bones import find_bones
 from motioncodec.heatmap.placement import (
     Placement,
@@ -249,6 +249,14 @@ def _refine(
     layout = stream.layout(chunk)
     if len(encode_chunk([gridded], layout)) < len(encode_chunk([one], layout)):
         one.grid = gridded.grid
+    # What decoding makes of it, in float32, is what was promised.
+    back = from_model_axes(stream.refine(true - left, mine, person, chunk), header.up)
+    off = np.linalg.norm(back.astype(np.float32).astype(np.float64) - rows, axis=-1)
+    if np.nanmax(off, initial=0.0) > header.bound:
+        raise ClipError(
+            f"max error: expected every keypoint within {header.bound:g} {header.units}, "
+            f"found {np.nanmax(off):g} after encoding; ask for a larger one"
+        )
 
 
 def _confidence(clip: Clip, header: Header, person: int, chunk: int) -> NDArray[np.int64] | None:
