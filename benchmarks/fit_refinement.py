@@ -16,14 +16,13 @@ import numpy as np
 from motioncodec.bitstream import grid, refinement
 from motioncodec.bitstream.entropy import normalise
 from motioncodec.clip import Clip
-from motioncodec.codec import _extra, _place, _tokens
+from motioncodec.codec import _extra, _left, _place, _tokens
 from motioncodec.heatmap.placement import to_model_axes
 from motioncodec.io import read_clip
 from motioncodec.plan import Settings, plan
 from motioncodec.refinement import find_coefficients, find_grid, fine_step, kept_bound
 from motioncodec.skeleton import Skeleton
 from motioncodec.stream import Stream
-from motioncodec.tracks import decode_extra
 
 BOUNDS = (40.0, 20.0, 10.0, 5.0, 2.0, 1.0)
 LONGEST = 4096
@@ -38,14 +37,7 @@ def counts_of(clip: Clip, preset: str) -> np.ndarray:
         if header.model and mine[chunk].present:
             mine[chunk].tokens = _tokens(clip, stream, mine, 0, chunk, 1)
     mine[0].extra = _extra(clip, stream, mine, 0, 0)
-    found = stream.body_at_clip_rate(mine, 0, 0)
-    extra = mine[0].extra
-    if extra is not None:
-        found[:, stream.extra] = decode_extra(
-            extra, found, stream.extra, stream.extra_rounds, header
-        )
-    true = clip.keypoints[slice(*header.frame_span(0)), 0].astype(np.float64)
-    left = to_model_axes(true, header.up) - found
+    left = _left(clip, stream, mine, 0, 0)
     heading = stream.heading_at_clip_rate(mine, 0, 0)
     total = np.zeros((), np.int64)
     for bound in BOUNDS:

@@ -97,8 +97,7 @@ def write(tables: dict[str, dict[str, list[object]]]) -> None:
 def main(folder: str, later_alone: bool = False) -> None:
     if later_alone:
         path = Path(trajectory.__file__).with_name("tables.json")
-        kept = json.loads(path.read_text())
-        write({**kept, **later_tables(folder)})
+        write({**json.loads(path.read_text()), **later_tables(folder)})
         return
     clips = load_motion(read_folder(Path(folder)))
     totals: dict[str, dict[str, np.ndarray]] = {}

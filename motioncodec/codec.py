@@ -53,7 +53,6 @@ from motioncodec.skeleton import CANONICAL
 from motioncodec.stream import Stream
 from motioncodec.tracks import (
     canonical_points,
-    decode_extra,
     encode_extra,
     place,
     quantise_bones,
@@ -218,14 +217,9 @@ def _left(
 ) -> Float64:
     """(F, K, D) true keypoints of one chunk less what tokens and curves make of them, in the
     models' axes; NaN where missing."""
-    header, one = stream.header, mine[chunk]
+    header = stream.header
     true = clip.keypoints[slice(*header.frame_span(chunk)), person].astype(np.float64)
-    found = stream.body_at_clip_rate(mine, person, chunk)
-    if one.extra is not None:
-        found[:, stream.extra] = decode_extra(
-            one.extra, found, stream.extra, stream.extra_rounds, header
-        )
-    return to_model_axes(true, header.up) - found
+    return to_model_axes(true, header.up) - stream.keypoints_at_clip_rate(mine, person, chunk)
 
 
 def _refine(
@@ -530,12 +524,7 @@ class Part:
         """(F, K, D) all joints in the models' axes."""
         stream = self.decoder.stream
         first = self.decoder.header.frame_span(self.chunk)[0]
-        points = stream.body_at_clip_rate(self.mine, self.person, self.chunk)
-        curve = self.mine[self.chunk].extra
-        if curve is not None:
-            points[:, stream.extra] = decode_extra(
-                curve, points, stream.extra, stream.extra_rounds, self.decoder.header
-            )
+        points = stream.keypoints_at_clip_rate(self.mine, self.person, self.chunk)
         points = stream.refine(points, self.mine, self.person, self.chunk)
         return points[self.frames.start - first : self.frames.stop - first]
 

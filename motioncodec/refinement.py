@@ -88,21 +88,22 @@ class Channels:
         body = np.minimum(np.arange(len(self.basis)) // 10, TRANSLATION - 1)
         return np.concatenate([np.full(3, TRANSLATION, np.int64), body, plain])
 
-    def split(self, left: Float64, heading: Float64 | None) -> tuple[Float64, Float64, Float64]:
-        """(F, K, D) left over without gaps, to what the body has in common (F, 3), its joints
-        (F, 60), turned, and the plain keypoints (F, E x D)."""
+    def split(self, left: Float64, heading: Float64 | None) -> Float64:
+        """(F, K, D) left over without gaps to (F, C) channels: what the body has in common and its
+        principal components, turned, and the plain keypoints."""
         frames = len(left)
         plain = left[:, self.plain].reshape(frames, -1)
         if self.basis is None or heading is None:
-            return np.zeros((frames, 0)), np.zeros((frames, 0)), plain
+            return plain
         body = np.zeros((frames, len(self.basis) // 3, 3))
         turned = turn(left[:, self.covered], heading)
         common = turned.mean(axis=1)
         body[:, self.canonical] = turned - common[:, None]
-        return common, body.reshape(frames, -1), plain
+        components = body.reshape(frames, -1) @ self.basis
+        return np.concatenate([common * math.sqrt(len(self.covered)), components, plain], axis=1)
 
     def joined(self, signal: Float64, heading: Float64 | None) -> Float64:
-        """(F, C) channels back to (F, K, D)."""
+        """Inverse of :meth:`split`."""
         frames = len(signal)
         out = np.zeros((frames, self.joints, self.dims))
         first = 0
@@ -141,11 +142,7 @@ def find_coefficients(
     turned = None
     if heading is not None:
         turned = np.pad(heading, (0, len(padded) - len(heading)), mode="edge")
-    common, body, plain = channels.split(padded, turned)
-    parts = [plain]
-    if channels.basis is not None:
-        parts = [common * math.sqrt(len(channels.covered)), body @ channels.basis, plain]
-    exact = analyse(np.concatenate(parts, axis=1), size) / step_size(step)
+    exact = analyse(channels.split(padded, turned), size) / step_size(step)
     magnitudes = np.floor(np.abs(exact) + 0.5 - _DEAD_ZONE)
     return (np.sign(exact) * magnitudes).astype(np.int64)
 

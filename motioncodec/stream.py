@@ -23,6 +23,7 @@ from motioncodec.refinement import Channels, correction_step, refined, shape_of
 from motioncodec.skeleton import Skeleton, find_skeleton
 from motioncodec.tracks import (
     covered_joints,
+    decode_extra,
     dequantise_bones,
     extra_order,
     joined,
@@ -289,6 +290,18 @@ class Stream:
         low, high = self.margins(mine, *self.header.span(chunk), WINDOW)
         frames = range(*self.header.frame_span(chunk))
         return self.at_clip_rate(self.decode_body(mine, person, low, high), low, frames)
+
+    def keypoints_at_clip_rate(
+        self, mine: dict[int, PersonChunk], person: int, chunk: int
+    ) -> Float64:
+        """(F, K, D) all joints in the models' axes at a chunk's clip frames, before refinement."""
+        points = self.body_at_clip_rate(mine, person, chunk)
+        curve = mine[chunk].extra
+        if curve is not None:
+            points[:, self.extra] = decode_extra(
+                curve, points, self.extra, self.extra_rounds, self.header
+            )
+        return points
 
     def heading_at_clip_rate(
         self, mine: dict[int, PersonChunk], person: int, chunk: int

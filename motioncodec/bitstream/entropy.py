@@ -198,6 +198,18 @@ def code_signed(coder: Coder, value: int) -> int:
     return folded >> 1 if folded % 2 == 0 else -((folded + 1) >> 1)
 
 
+def code_signs(
+    coder: Coder, values: NDArray[np.int64], magnitudes: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Magnitudes with the signs of values, or with those read: a bit for each that is not 0."""
+    out = magnitudes.copy()
+    there = magnitudes > 0
+    even = np.full((int(there.sum()), 2), TOTAL // 2, np.int64)
+    if len(even):
+        out[there] *= 1 - 2 * coder.many((values[there] < 0).astype(np.int64), even)
+    return out
+
+
 ESCAPE = 15
 """Magnitudes from here on are written as an escape and a natural number."""
 

@@ -14,7 +14,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.entropy import TOTAL, Coder, code_natural, code_signed
+from motioncodec.bitstream.entropy import TOTAL, Coder, code_natural, code_signed, code_signs
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
@@ -129,11 +129,7 @@ def code_grid(coder: Coder, given: Integers, present: Bool) -> Integers:
         more = code_natural(coder, int(mine[i, k] >> shifts[i, k]) - (SYMBOLS - 1))
         sizes[i, k] += more
     sizes = (sizes << shifts) + _code_ends(coder, mine, shifts)
-    negative = sizes > 0
-    if negative.any():
-        even = np.full((int(negative.sum()), 2), TOTAL // 2, np.int64)
-        told = coder.many((differences[later][negative] < 0).astype(np.int64), even)
-        sizes[negative] *= 1 - 2 * told
+    sizes = code_signs(coder, differences[later], sizes)
     if np.abs(sizes).max(initial=0) > _MOST:
         raise ContainerError(f"grid: expected differences below {_MOST}, found larger ones")
     out = np.zeros_like(given)

@@ -14,7 +14,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.entropy import TOTAL, Coder, code_natural
+from motioncodec.bitstream.entropy import TOTAL, Coder, code_natural, code_signs
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
@@ -28,8 +28,6 @@ TRANSLATION, PLAIN = 6, 7
 
 _LARGEST = 1 << 20
 """Magnitudes count as no more than this in contexts."""
-
-_EVEN = TOTAL // 2
 
 
 def _steps(count: int) -> Integers:
@@ -104,19 +102,9 @@ def code_coefficients(coder: Coder, given: Integers, classes: Integers) -> Integ
         for k, channel in far.tolist():
             more = code_natural(coder, abs(int(mine[k, channel])) - (SYMBOLS - 1))
             found[k, channel] = SYMBOLS - 1 + more
-        out[window, :count] = found * _signs(coder, mine[:count], found)
+        out[window, :count] = code_signs(coder, mine[:count], found)
         before = np.zeros((size + 1, channels), np.int64)
         before[:count] = np.minimum(found, _LARGEST)
-    return out
-
-
-def _signs(coder: Coder, given: Integers, magnitudes: Integers) -> Integers:
-    """1 or -1 for each number, and a bit for each that is not 0."""
-    out = np.ones_like(magnitudes)
-    there = magnitudes > 0
-    even = np.full((int(there.sum()), 2), _EVEN, np.int64)
-    if len(even):
-        out[there] = 1 - 2 * coder.many((given[there] < 0).astype(np.int64), even)
     return out
 
 
@@ -188,7 +176,7 @@ def code_corrections(coder: Coder, given: Integers, present: NDArray[np.bool_]) 
     for i in np.flatnonzero(sizes == SYMBOLS - 1).tolist():
         sizes[i] += code_natural(coder, abs(int(mine.reshape(-1)[i])) - (SYMBOLS - 1))
     sizes = sizes.reshape(mine.shape)
-    out[found] = sizes * _signs(coder, mine, sizes)
+    out[found] = code_signs(coder, mine, sizes)
     return out
 
 
