@@ -18,6 +18,11 @@ UNITS: tuple[str, ...] = ("m", "cm", "mm", "px")
 UP_AXES: tuple[str, ...] = ("x", "y", "z", "-x", "-y", "-z")
 
 
+def error_scale(units: str) -> float:
+    """Millimetres in a unit of length, or 1 for pixels: what errors are told in."""
+    return 1.0 if units == "px" else 1000.0 * METRES[units]
+
+
 def _settled(values: Any) -> Float32:
     """Float32 that nobody can change any more: a copy, unless nobody could before, for a long
     clip's arrays are most of the memory that it takes."""

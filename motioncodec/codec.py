@@ -29,7 +29,7 @@ from motioncodec.bitstream.container import Reader, Writer
 from motioncodec.bitstream.header import KNOWN_KEYS, WINDOW, Header, step_exponent
 from motioncodec.bitstream.payload import PersonChunk, decode_chunk, encode_chunk
 from motioncodec.bitstream.trajectory import Curve
-from motioncodec.clip import METRES, Clip
+from motioncodec.clip import Clip, error_scale
 from motioncodec.errors import ClipError, ContainerError, UsageError
 from motioncodec.heatmap.bones import find_bones
 from motioncodec.heatmap.placement import (
@@ -96,7 +96,7 @@ def encode_clip(
         if progress:
             progress(len(range(*header.frame_span(chunk))))
     if settings.mean_error is not None:
-        mean = settings.mean_error / 1000 / METRES.get(clip.units, 1 / 1000)
+        mean = settings.mean_error / error_scale(clip.units)
         stream.header = header = _step_for_mean(clip, stream, people, mean)
     writer = Writer(header.pack(), target, indexed=header.chunks > 1, alone=header.chunks == 1)
     for chunk in chunks:

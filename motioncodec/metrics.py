@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.clip import METRES, Clip
+from motioncodec.clip import Clip, error_scale
 from motioncodec.errors import ClipError
 
 Float32 = NDArray[np.float32]
@@ -158,15 +158,10 @@ def _check(original: Clip, other: Clip) -> list[int]:
     return [at[name] for name in original.skeleton.joints]
 
 
-def _scale(clip: Clip) -> float:
-    """Millimetres, or pixels, in one of the clip's units."""
-    return 1.0 if clip.units == "px" else 1000.0 * METRES[clip.units]
-
-
 def _difference(original: Clip, other: Clip, order: list[int], rows: slice) -> Float64:
     """(F, P, K, D) other less original in millimetres or pixels, NaN where either is missing."""
-    found = other.keypoints[rows][:, :, order].astype(np.float64) * _scale(other)
-    return found - original.keypoints[rows].astype(np.float64) * _scale(original)
+    found = other.keypoints[rows][:, :, order].astype(np.float64) * error_scale(other.units)
+    return found - original.keypoints[rows].astype(np.float64) * error_scale(original.units)
 
 
 def _acceleration_error(original: Clip, other: Clip, order: list[int]) -> float:

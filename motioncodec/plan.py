@@ -19,7 +19,7 @@ from motioncodec.bitstream.header import (
     chunk_cells,
     step_exponent,
 )
-from motioncodec.clip import METRES, Clip
+from motioncodec.clip import Clip, error_scale
 from motioncodec.errors import UsageError
 from motioncodec.heatmap.placement import (
     dequantise_scale,
@@ -82,7 +82,7 @@ def _in_units(clip: Clip, error: float | None, name: str) -> float:
         return 0.0
     if not 0 < error < math.inf:
         raise UsageError(f"{name}: expected a number above 0, found {error}")
-    return float(np.float32(error / 1000 / METRES.get(clip.units, 1 / 1000)))
+    return float(np.float32(error / error_scale(clip.units)))
 
 
 def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:

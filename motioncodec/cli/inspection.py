@@ -60,7 +60,7 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
     """
     from motioncodec.bitstream.container import Reader
     from motioncodec.bitstream.header import KNOWN_KEYS, Header
-    from motioncodec.clip import METRES
+    from motioncodec.clip import error_scale
     from motioncodec.model.config import PRESETS
     from motioncodec.model.weights import shipped
     from motioncodec.skeleton import Skeleton, find_skeleton
@@ -101,9 +101,7 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
         "units": header.units,
         "up": header.up,
         "confidence_bits": header.confidence,
-        "max_error": header.bound * METRES.get(header.units, 1 / 1000) * 1000
-        if header.bound
-        else None,
+        "max_error": header.bound * error_scale(header.units) if header.bound else None,
         "bytes": size,
         "bit_rate": 8 * size / duration if duration else None,
         "chunks": reader.chunk_count,
