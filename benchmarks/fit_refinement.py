@@ -1,4 +1,4 @@
-"""Fits the static tables of refinement and grid (motioncodec/bitstream/*.bin) to training clips.
+"""Fits the static tables of refinement and numbers (motioncodec/bitstream/*.bin) to training clips.
 
 usage: python benchmarks/fit_refinement.py TRAIN_DIR [--clips 160]
 
@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from motioncodec.bitstream import grid, refinement
+from motioncodec.bitstream import numbers, refinement
 from motioncodec.bitstream.entropy import normalise
 from motioncodec.clip import Clip
 from motioncodec.codec import _extra, _left, _place, _tokens
-from motioncodec.heatmap.placement import to_model_axes
 from motioncodec.io import read_clip
+from motioncodec.lossless import find_exact
 from motioncodec.plan import Settings, plan
-from motioncodec.refinement import find_coefficients, find_grid, fine_step, kept_bound
+from motioncodec.prediction import find_numbers
+from motioncodec.refinement import correction_step, find_coefficients, fine_step, kept_bound
 from motioncodec.skeleton import Skeleton
 from motioncodec.stream import Stream
 
@@ -47,14 +48,16 @@ def counts_of(clip: Clip, preset: str) -> np.ndarray:
     return total
 
 
-def grid_counts(clip: Clip) -> np.ndarray:
-    """Counts of the first seconds at every bound."""
-    points = to_model_axes(clip.keypoints[:600, 0].astype(np.float64), clip.up)
-    total = np.zeros((), np.int64)
+def number_counts(clip: Clip) -> np.ndarray:
+    """Counts of the first seconds at every bound, and as the file has them."""
+    rows = clip.keypoints[:600, 0]
+    present = ~np.isnan(rows[..., 0])
+    total = numbers.count_contexts(find_exact(rows, ~present).numbers, present)
     for bound in (*BOUNDS, 0.2, 0.02):
+        step = correction_step(bound / 1000, clip.dims)
         kept = kept_bound(bound / 1000, 0.0)
-        numbers = find_grid(points, bound / 1000, kept)
-        total = total + grid.count_contexts(numbers, ~np.isnan(points[..., 0]))
+        found = find_numbers(rows / np.float64(step), floats=False, reach=kept / step)
+        total = total + numbers.count_contexts(found, present)
     return total
 
 
@@ -62,22 +65,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("train", type=Path)
     parser.add_argument("--clips", type=int, default=160)
+    parser.add_argument("--only", choices=("refinement", "numbers"))
     options = parser.parse_args()
     paths = sorted(options.train.glob("*.npz"))
     paths = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[: options.clips]]
     total = np.zeros((), np.int64)
-    on_grid = np.zeros((), np.int64)
+    as_numbers = np.zeros((), np.int64)
     for i, path in enumerate(paths):
         clip = read_clip(path)
         clip = replace(clip, keypoints=clip.keypoints[:LONGEST])
-        on_grid = on_grid + grid_counts(clip)
+        if options.only != "refinement":
+            as_numbers = as_numbers + number_counts(clip)
+        if options.only == "numbers":
+            continue
         if i % 4 == 3:
             # Points that no model knows.
             names = tuple(f"m{j}" for j in range(len(clip.skeleton)))
             clip = replace(clip, skeleton=Skeleton(names))
         total = total + counts_of(clip, ("f16", "f16", "f32")[i % 3])
-    write("refinement.bin", total, total.sum(axis=(0, 1)))
-    write("grid.bin", on_grid, on_grid.sum(axis=1, keepdims=True))
+    if options.only != "numbers":
+        write("refinement.bin", total, total.sum(axis=(0, 1)))
+    if options.only != "refinement":
+        write("numbers.bin", as_numbers, as_numbers.sum(axis=2, keepdims=True))
 
 
 def write(name: str, counts: np.ndarray, lean: np.ndarray) -> None:

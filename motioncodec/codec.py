@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.container import Reader, Writer
+from motioncodec.bitstream.exact import NO_NUMBER
 from motioncodec.bitstream.header import KNOWN_KEYS, WINDOW, Header, step_exponent
 from motioncodec.bitstream.payload import PersonChunk, decode_chunk, encode_chunk
 from motioncodec.bitstream.trajectory import Curve
@@ -40,12 +41,14 @@ from motioncodec.heatmap.placement import (
     to_model_axes,
 )
 from motioncodec.heatmap.rendering import SIGMA, SIZE, render_heatmaps
+from motioncodec.lossless import exact_values, find_exact
 from motioncodec.model.weights import find_weights
-from motioncodec.plan import Settings, plan
+from motioncodec.plan import LEAST_COVERED, Settings, plan
+from motioncodec.prediction import find_numbers, values_of
 from motioncodec.refinement import (
+    correction_step,
     find_coefficients,
     find_corrections,
-    find_grid,
     kept_bound,
     refined,
 )
@@ -53,6 +56,7 @@ from motioncodec.skeleton import CANONICAL
 from motioncodec.stream import Stream
 from motioncodec.tracks import (
     canonical_points,
+    covered_joints,
     encode_extra,
     place,
     quantise_bones,
@@ -99,18 +103,48 @@ def encode_clip(
         mean = settings.mean_error / error_scale(clip.units)
         stream.header = header = _step_for_mean(clip, stream, people, mean)
     writer = Writer(header.pack(), target, indexed=header.chunks > 1, alone=header.chunks == 1)
-    for chunk in chunks:
-        for person, mine in enumerate(people):
-            if mine[chunk].present:
-                mine[chunk].extra = _extra(clip, stream, mine, person, chunk)
-                mine[chunk].confidence = _confidence(clip, header, person, chunk)
-                _refine(clip, stream, mine, person, chunk)
-        writer.write(encode_chunk([mine[chunk] for mine in people], stream.layout(chunk)))
-        for mine in people:
-            mine[chunk].forget()
-        if progress:
-            progress(len(range(*header.frame_span(chunk))))
+    # What has tokens is decoded with neighbours in view: these keep theirs until then.
+    reach = -(-stream.margin // header.chunk) if header.bound else 0
+    for chunk in range(header.chunks + reach):
+        if chunk in chunks:
+            for person, mine in enumerate(people):
+                _finish(clip, stream, mine, person, chunk)
+            if progress:
+                progress(len(range(*header.frame_span(chunk))))
+        if chunk - reach in chunks:
+            _write(writer, stream, people, chunk - reach, reach)
     return writer.close()
+
+
+def _finish(
+    clip: Clip, stream: Stream, mine: dict[int, PersonChunk], person: int, chunk: int
+) -> None:
+    """Adds to one chunk what its tokens do not say."""
+    header, one = stream.header, mine[chunk]
+    frames = slice(*header.frame_span(chunk))
+    if header.lossless:
+        one.exact = find_exact(clip.keypoints[frames, person], one.missing)
+        if clip.confidence is not None:
+            sure = find_exact(clip.confidence[frames, person, :, None], one.missing)
+            sure.gone = np.full_like(sure.gone, NO_NUMBER)  # always 0, and unsaid
+            one.exact_confidence = sure
+    elif one.present:
+        one.extra = _extra(clip, stream, mine, person, chunk)
+        one.confidence = _confidence(clip, header, person, chunk)
+        _refine(clip, stream, mine, person, chunk)
+
+
+def _write(
+    writer: Writer, stream: Stream, people: list[dict[int, PersonChunk]], chunk: int, reach: int
+) -> None:
+    """Writes a chunk, without tokens of people who are in numbers there and all about it."""
+    for mine in people:
+        near = range(max(chunk - reach, 0), min(chunk + reach + 1, stream.header.chunks))
+        if all(mine[c].in_numbers or not mine[c].present for c in near):
+            mine[chunk].drop_tokens()
+    writer.write(encode_chunk([mine[chunk] for mine in people], stream.layout(chunk)))
+    for mine in people:
+        mine[chunk].forget()
 
 
 def _place(clip: Clip, stream: Stream, person: int) -> dict[int, PersonChunk]:
@@ -239,12 +273,18 @@ def _refine(
     true = to_model_axes(rows, header.up)
     found = stream.refine(true - left, mine, person, chunk)
     one.corrections = find_corrections(true - found, header.bound, kept)
-    gridded = replace(one, grid=find_grid(true, header.bound, kept))
+    step = correction_step(header.bound, header.dims)
+    numbers = find_numbers(rows / step, floats=False, reach=kept / step)
+    bare = PersonChunk(one.missing, confidence=one.confidence, numbers=numbers)
     layout = stream.layout(chunk)
-    if len(encode_chunk([gridded], layout)) < len(encode_chunk([one], layout)):
-        one.grid = gridded.grid
+    if len(encode_chunk([bare], layout)) < len(encode_chunk([one], layout)):
+        one.numbers, one.in_numbers = numbers, True
     # What decoding makes of it, in float32, is what was promised.
-    back = from_model_axes(stream.refine(true - left, mine, person, chunk), header.up)
+    if one.numbers is not None:
+        back = values_of(numbers, ~one.missing) * step
+    else:
+        points = stream.refine(true - left, mine, person, chunk)
+        back = from_model_axes(points, header.up)
     off = np.linalg.norm(back.astype(np.float32).astype(np.float64) - rows, axis=-1)
     if np.nanmax(off, initial=0.0) > header.bound:
         raise ClipError(
@@ -384,16 +424,7 @@ class Decoder:
             first, last = self.header.frame_span(c)
             start, stop = max(first, frames.start), min(last, frames.stop)
             for person, mine in enumerate(people):
-                missing = mine[c].missing[start - first : stop - first]
-                levels = mine[c].confidence
-                confidence = np.ones(missing.shape, np.float32)
-                if levels is not None:
-                    confidence = levels[start - first : stop - first].astype(np.float32)
-                    confidence /= (1 << self.header.confidence) - 1
-                confidence[missing] = 0.0
-                yield Part(
-                    self, mine, c, person, range(start, stop), frames.start, missing, confidence
-                )
+                yield Part(self, mine, c, person, range(start, stop), frames.start)
 
     def clip(self, frames: range | None = None, progress: Progress | None = None) -> Clip:
         """Keypoints of some frames, or all.
@@ -413,10 +444,7 @@ class Decoder:
         keypoints = np.full((*shape, header.dims), np.nan, np.float32)
         confidence = np.zeros(shape, np.float32) if header.confidence else None
         for part in self.parts(asked):
-            if not part.missing.all():
-                points = from_model_axes(part.keypoints(), header.up)
-                points[part.missing] = np.nan
-                keypoints[part.rows, part.person] = points
+            keypoints[part.rows, part.person] = part.keypoints
             if confidence is not None:
                 confidence[part.rows, part.person] = part.confidence
             if progress and part.person + 1 == header.people:
@@ -440,18 +468,19 @@ class Decoder:
         Raises:
             UsageError: the stream has no body to render.
         """
-        if not self.header.model:
+        covered, canonical = covered_joints(self.stream.skeleton)
+        if not self.header.model and not (self.header.lossless and len(covered) >= LEAST_COVERED):
             raise UsageError(
                 "heatmaps: expected a clip with body joints, found none that a model covers"
             )
-        covered, canonical = self.stream.covered, self.stream.canonical
         for part in self.parts(frames):
             points = np.full((len(part.frames), len(CANONICAL), self.header.dims), np.nan)
             sure = np.zeros(points.shape[:2])
             where = None
             if not part.missing.all():
                 where = part.placement()
-                points[:, canonical] = where.apply(part.keypoints())[:, covered]
+                found = to_model_axes(part.keypoints.astype(np.float64), self.header.up)
+                points[:, canonical] = where.apply(found)[:, covered]
                 sure[:, canonical] = part.confidence[:, covered]
                 points[sure == 0] = np.nan
             volume = render_heatmaps(points, sure, size=size, sigma=sigma, dense=dense)
@@ -463,13 +492,16 @@ class Decoder:
         Needs no network.
 
         Raises:
-            UsageError: the stream has none.
+            UsageError: the stream has none, or not in all of these.
         """
         if not self.header.model:
-            raise UsageError(
-                "tokens: expected a clip with body joints, found none that a model covers"
-            )
+            raise UsageError("tokens: expected a stream with tokens, found none in it")
         chunks = [found for _, found in self._load(self._wanted(self.frames(frames)), 0)]
+        if any(one.present and not one.placed for found in chunks for one in found):
+            raise UsageError(
+                "tokens: expected them throughout, found frames that a bound made smaller without "
+                "them; encode without one, or decode to keypoints"
+            )
         people = range(self.header.people)
         return [
             np.stack(
@@ -512,30 +544,86 @@ class Part:
     person: int
     frames: range
     origin: int
-    missing: NDArray[np.bool_]
-    confidence: NDArray[np.float32]
 
     @property
     def rows(self) -> slice:
         """Of the frames asked for."""
         return slice(self.frames.start - self.origin, self.frames.stop - self.origin)
 
-    def keypoints(self) -> Float64:
-        """(F, K, D) all joints in the models' axes."""
+    @property
+    def _whole(self) -> range:
+        """The chunk's frames."""
+        return range(*self.decoder.header.frame_span(self.chunk))
+
+    @property
+    def _here(self) -> slice:
+        """Of the chunk's frames."""
+        first = self._whole.start
+        return slice(self.frames.start - first, self.frames.stop - first)
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """(F, K)."""
+        return self.mine[self.chunk].missing[self._here]
+
+    @cached_property
+    def confidence(self) -> NDArray[np.float32]:
+        """(F, K) from 0 to 1, 0 where missing, else 1 where the stream has none."""
+        one = self.mine[self.chunk]
+        out = np.ones(self.missing.shape, np.float32)
+        if one.exact_confidence is not None:
+            out = exact_values(one.exact_confidence, one.missing)[self._here, :, 0]
+        elif one.confidence is not None:
+            out = one.confidence[self._here].astype(np.float32)
+            out /= (1 << self.decoder.header.confidence) - 1
+        out[self.missing] = 0.0
+        return out
+
+    @cached_property
+    def keypoints(self) -> NDArray[np.float32]:
+        """(F, K, D) all joints in the clip's axes, NaN where missing."""
+        one = self.mine[self.chunk]
+        if one.exact is not None:
+            return exact_values(one.exact, one.missing)[self._here]
         stream = self.decoder.stream
-        first = self.decoder.header.frame_span(self.chunk)[0]
-        points = stream.keypoints_at_clip_rate(self.mine, self.person, self.chunk)
-        points = stream.refine(points, self.mine, self.person, self.chunk)
-        return points[self.frames.start - first : self.frames.stop - first]
+        out = np.full((*self.missing.shape, self.decoder.header.dims), np.nan, np.float32)
+        if one.present:
+            points = stream.decoded(self.mine, self.person, self.chunk)[self._here]
+            there = ~self.missing
+            out[there] = points[there]
+        return out
 
     def placement(self) -> Placement:
         """Where the person is in each frame."""
         stream = self.decoder.stream
+        if not self.mine[self.chunk].placed:
+            return self._found_placement()
         low, high = stream.margins(self.mine, *self.decoder.header.span(self.chunk), WINDOW)
         where = stream.placement(self.mine, self.person, low, high)
 
         def moved(values: Float64) -> Float64:
             return stream.at_clip_rate(values, low, self.frames)
+
+        heading = None if where.heading is None else moved(np.unwrap(where.heading))
+        return Placement(moved(where.origin), moved(where.size), heading)
+
+    def _found_placement(self) -> Placement:
+        """As :meth:`placement`, where none is written: from the keypoints of the whole chunk."""
+        told, one = self.decoder.header, replace(self, frames=self._whole)
+        clip = Clip(
+            one.keypoints[:, None], told.frame_rate, self.decoder.stream.skeleton,
+            units=told.units, up=told.up,
+        )  # fmt: skip
+        header, weights = plan(clip, Settings())
+        if not header.model:
+            raise UsageError("placement: expected enough of a body in every chunk, found less")
+        if told.scales:
+            header = replace(header, scales=(told.scales[self.person],))
+        stream = Stream(header, weights=weights)
+        where = stream.placement(_place(clip, stream, 0), 0, *header.span(0))
+
+        def moved(values: Float64) -> Float64:
+            return stream.at_clip_rate(values, 0, range(clip.frames))[self._here]
 
         heading = None if where.heading is None else moved(np.unwrap(where.heading))
         return Placement(moved(where.origin), moved(where.size), heading)

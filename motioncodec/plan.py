@@ -59,6 +59,7 @@ class Settings:
         max_error: what every keypoint of every frame is to be within, in millimetres for clips in
             metric units, else in pixels; None for tokens and curves alone.
         mean_error: as max_error, for the mean over keypoints and frames.
+        lossless: every float32 of keypoints and confidences to the bit, without a model.
     """
 
     preset: str | None = None
@@ -68,6 +69,7 @@ class Settings:
     effort: int = 3
     max_error: float | None = None
     mean_error: float | None = None
+    lossless: bool = False
 
     @property
     def chosen(self) -> str:
@@ -93,14 +95,15 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         raise UsageError(f"effort: expected 1 to 9, found {settings.effort}")
     if settings.confidence_bits not in (0, 4, 8):
         raise UsageError(f"confidence: expected off, 4 or 8 bits, found {settings.confidence_bits}")
-    if settings.max_error is not None and settings.mean_error is not None:
-        raise UsageError("error: expected a max error or a mean error, found both")
+    asked = [settings.max_error is not None, settings.mean_error is not None, settings.lossless]
+    if sum(asked) > 1:
+        raise UsageError("error: expected one of max error, mean error and lossless, found more")
     bound = _in_units(clip, settings.max_error, "max error")
     mean = _in_units(clip, settings.mean_error, "mean error")
     covered, _ = covered_joints(clip.skeleton)
     seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
     weights = None
-    if seen[covered].sum() >= LEAST_COVERED:
+    if seen[covered].sum() >= LEAST_COVERED and not settings.lossless:
         weights = (
             default_weights(clip.dims) if settings.model is None else find_weights(settings.model)
         )
@@ -124,6 +127,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         origin_step = step_exponent(_HIPS_STEP_2D[depth] * min(sizes, default=1.0))
     inside = set(covered if weights is not None else [])
     extra = [joint for joint in range(len(clip.skeleton)) if joint not in inside]
+    extra = [] if settings.lossless else extra
     if not sizes:
         # No body: a subject's size is how far its points lie apart.
         some = clip.keypoints[~clip.missing]
@@ -136,6 +140,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         chunk_cells(chunk, clip.frame_rate, clip.persons, len(clip.skeleton)) > MAX_CELLS // 2
     ):
         chunk //= 2
+    confidence = 8 if settings.lossless else settings.confidence_bits
     header = Header(
         frames=clip.frames,
         frame_rate=clip.frame_rate,
@@ -151,13 +156,14 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         ids=clip.people,
         scales=scales,
         origin_step=origin_step,
-        references=tuple(find_references(clip, extra)),
+        references=tuple(find_references(clip, extra)) if extra else (),
         keypoint_step=step_exponent(keypoint_step(clip, min(sizes))) if extra else 0,
-        confidence=settings.confidence_bits if clip.confidence is not None else 0,
+        confidence=confidence if clip.confidence is not None else 0,
         chunk=chunk,
         metadata=clip.metadata,
         fine_step=fine_step(bound or mean) if bound or mean else None,
         bound=bound,
+        lossless=settings.lossless,
     )
     header.check_size(len(clip.skeleton))
     return header, weights

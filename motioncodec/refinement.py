@@ -167,38 +167,6 @@ def kept_bound(bound: float, largest: float) -> float:
     return kept
 
 
-def find_grid(points: Float64, bound: float, kept: float) -> Integers:
-    """(F, K, D) keypoints, NaN where missing, to whole numbers of :func:`correction_step` within
-    ``kept`` of them: of these the ones that second differences foretell best. 0 where missing.
-
-    A cell of the grid has 2.7 times as much room in a ball of the bound's radius as it takes up, so
-    there is nearly always a choice: it saves a tenth of the bits at a bound of 5 mm.
-    """
-    frames, joints, dims = points.shape
-    exact = points / correction_step(bound, dims)
-    limit = kept / correction_step(bound, dims)
-    around = np.stack(np.meshgrid(*[[-1, 0, 1]] * dims, indexing="ij"), axis=-1).reshape(-1, dims)
-    out = np.zeros(points.shape, np.int64)
-    before = np.zeros((2, joints, dims))
-    seen = np.zeros(joints, np.int64)
-    at = np.arange(joints)
-    present = ~np.isnan(points[..., 0])
-    for frame in range(frames):
-        here = present[frame]
-        now = np.where(here[:, None], exact[frame], 0.0)
-        guess = np.where(seen[:, None] > 1, 2 * before[0] - before[1], before[0])
-        guess = np.where(seen[:, None] > 0, guess, now)
-        tried = np.rint(now)[:, None] + around
-        apart = np.linalg.norm(tried - now[:, None], axis=-1)
-        cost = np.log2(1 + np.abs(tried - guess[:, None])).sum(axis=-1) + 0.5 * (apart / limit) ** 2
-        best = np.where(apart <= limit, cost, np.inf).argmin(axis=1)
-        chosen = tried[at, best]
-        out[frame, here] = chosen[here]
-        before[1, here], before[0, here] = before[0, here], chosen[here]
-        seen += here
-    return out
-
-
 def find_corrections(apart: Float64, bound: float, kept: float) -> Integers:
     """Corrections of (F, K, D) differences from decoded to true, NaN where missing: 0 where these
     are within ``kept``, else the least whole numbers that bring them there."""

@@ -15,10 +15,12 @@ from motioncodec.bitstream.payload import Layout, PersonChunk
 from motioncodec.bitstream.prior import LevelPrior, Prior
 from motioncodec.errors import ClipError, ContainerError, ModelError
 from motioncodec.heatmap.bones import from_reference, to_reference
-from motioncodec.heatmap.placement import KNOT_SPACING, Placement
+from motioncodec.heatmap.placement import KNOT_SPACING, Placement, from_model_axes
 from motioncodec.heatmap.resampling import to_clip_rate
+from motioncodec.lossless import exact_values
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import Weights, find_weights, resolve_device
+from motioncodec.prediction import values_of
 from motioncodec.refinement import Channels, correction_step, refined, shape_of
 from motioncodec.skeleton import Skeleton, find_skeleton
 from motioncodec.tracks import (
@@ -68,8 +70,8 @@ class Stream:
                     f"{len(config.levels)} levels), found {header.dims}D, {header.depth} levels"
                 )
         self.covered, self.canonical = covered_joints(self.skeleton) if header.model else ([], [])
-        covered = set(self.covered)
-        self.extra = [j for j in range(len(self.skeleton)) if j not in covered]
+        inside = set(range(len(self.skeleton)) if header.lossless else self.covered)
+        self.extra = [j for j in range(len(self.skeleton)) if j not in inside]
         if len(header.references) != len(self.extra):
             raise ContainerError(
                 f"header: expected references of {len(self.extra)} joints, "
@@ -124,7 +126,7 @@ class Stream:
             last - first, len(self.skeleton), self.header.dims, (stop - start) // WINDOW,
             len(self.extra), self.header.confidence, self.priors,
             [self.header.steps(chunk, stride) for stride in self.strides], KNOT_SPACING,
-            self.knows_bones, fine, classes, self.header.bound > 0,
+            self.knows_bones, fine, classes, self.header.bound > 0, self.header.lossless,
         )  # fmt: skip
 
     @cached_property
@@ -223,12 +225,12 @@ class Stream:
         self, mine: dict[int, PersonChunk], start: int, stop: int, margin: int
     ) -> tuple[int, int]:
         """Model frames about ``start`` to ``stop``, ``margin`` wider but within the run of chunks
-        in which the person is seen: what lies beyond an absence is another appearance."""
+        in which the person is seen and has tokens: what lies beyond is another appearance."""
         chunk = self.header.chunk
         first, last = start // chunk, (stop - 1) // chunk
-        while first * chunk > start - margin and first - 1 in mine and mine[first - 1].present:
+        while first * chunk > start - margin and first - 1 in mine and mine[first - 1].placed:
             first -= 1
-        while (last + 1) * chunk < stop + margin and last + 1 in mine and mine[last + 1].present:
+        while (last + 1) * chunk < stop + margin and last + 1 in mine and mine[last + 1].placed:
             last += 1
         return max(start - margin, first * chunk), min(stop + margin, self.header.span(last)[1])
 
@@ -239,7 +241,7 @@ class Stream:
     @property
     def margin(self) -> int:
         """Model frames on either side that decoding looks at."""
-        return (self.network.margin if self.header.model else 0) + WINDOW
+        return (0 if self.weights is None else self.weights.config.margin) + WINDOW
 
     def decode_body(
         self, mine: dict[int, PersonChunk], person: int, start: int, stop: int
@@ -253,7 +255,8 @@ class Stream:
         out = np.zeros((stop - start, len(self.skeleton), self.header.dims))
         if not self.covered:
             return out
-        low, high = self.margins(mine, start, stop, self.network.margin)
+        assert self.weights is not None
+        low, high = self.margins(mine, start, stop, self.weights.config.margin)
         near = self.neighbours(low, high)
         first = near[0] * self.header.chunk
         window = self.network.config.window
@@ -320,8 +323,6 @@ class Stream:
     ) -> Float64:
         """(F, K, D) decoded keypoints of a chunk and what its refinement adds."""
         one, header = mine[chunk], self.header
-        if one.grid is not None:
-            return one.grid * np.float64(correction_step(header.bound, header.dims))
         if one.fine is None or header.fine_step is None:
             return points
         heading = self.heading_at_clip_rate(mine, person, chunk)
@@ -329,6 +330,17 @@ class Stream:
         if one.corrections is not None:
             points = points + one.corrections * correction_step(header.bound, header.dims)
         return points
+
+    def decoded(self, mine: dict[int, PersonChunk], person: int, chunk: int) -> Float64:
+        """(F, K, D) all joints in the clip's axes at a chunk's clip frames, any where missing."""
+        one, header = mine[chunk], self.header
+        if one.exact is not None:
+            return exact_values(one.exact, one.missing).astype(np.float64)
+        if one.numbers is not None:
+            step = correction_step(header.bound, header.dims)
+            return values_of(one.numbers, ~one.missing) * step
+        points = self.keypoints_at_clip_rate(mine, person, chunk)
+        return from_model_axes(self.refine(points, mine, person, chunk), header.up)
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""A second decoder of `.mtok` payloads, written from FORMAT.md (sections 7 and 8) and nothing else.
+"""A second decoder of `.mtok` payloads, written from FORMAT.md (7, 8 and 9.9) and nothing else.
 
 Plain Python integers; no line is shared with the package. Slow, and short enough to check by eye
 against the document. It shows that the document says what the coder does.
@@ -7,6 +7,8 @@ against the document. It shows that the document says what the coder does.
 from __future__ import annotations
 
 import json
+import math
+import struct
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
@@ -419,47 +421,96 @@ def finish(coder: Range, values: list[list[int]], last: int) -> None:
                 value[k] = -number
 
 
-def grid(coder: Range, gone: list[list[bool]], dims: int) -> dict[tuple[int, int], list[int]]:
-    """8.10: numbers[frame, joint]."""
-    tables = numbers_of("grid.bin", 40, 3, 40)
-    frames, axes = len(gone[0]), range(dims)
+def cube_root_above(cube: int) -> int:
+    """The least n with n^3 >= cube."""
+    low, high = 0, 1 << (cube.bit_length() // 3 + 1)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if middle**3 >= cube else (middle + 1, high)
+    return low
+
+
+THRESHOLDS = [cube_root_above(64**3 << one) - 64 for one in range(1, 106)]
+"""8.10: the least n with (n + 64)^3 >= 64^3 2^l, in whole numbers."""
+
+
+def numbers(
+    coder: Range, gone: list[list[bool]], dims: int, floats: bool
+) -> dict[tuple[int, int], list[float]]:
+    """8.10 and 9.9: values[frame, joint]."""
+    tables = numbers_of("numbers.bin", 2, 40, 3, 40)
+    frames, joints, axes = len(gone[0]), len(gone), range(dims)
     here = [[t for t in range(frames) if not line[t]] for line in gone]
     some = [joint for joint, line in enumerate(here) if line]
-    first = {some[0]: [coder.signed() for _ in axes]} if some else {}
-    width = coder.bits(6) if some else 0
+    if not some:
+        return {}
+    first = {some[0]: [coder.signed() for _ in axes]}
+    width = coder.bits(6)
     if width > 41:
         raise Refused("first numbers")
     for joint in some[1:]:
         told = [coder.bits(width + 1) for _ in axes]
         first[joint] = [first[some[0]][k] + told[k] - (1 << width) + 1 for k in axes]
-    # The least n with (4 n / 256 + 1)^3 >= 2^l, in whole numbers.
-    thresholds = []
-    for one in range(1, 40):
-        n = 0
-        while (n + 64) ** 3 < 64**3 << one:
-            n += 1
-        thresholds.append(n)
-    slow = [[256] * dims for _ in gone]
-    fast = [[256] * dims for _ in gone]
+    kinds, partners, weights = {}, {}, {}
+    for joint in some:
+        kind = kinds[joint] = coder.bits(2)
+        if not kind:
+            continue
+        partners[joint] = [coder.bits(max((joints - 1).bit_length(), 1)) for _ in range(kind)]
+        if kind == 1 and not floats:
+            weights[joint] = [coder.natural() / 16]
+        else:
+            words = [coder.bits(32) for _ in range(3 if kind == 3 else 1)]
+            weights[joint] = [struct.unpack("<f", struct.pack("<I", word))[0] for word in words]
+    linked = [joint for joint in some if kinds[joint]]
+    orders, forms = [dict.fromkeys(some, 2)], [{j: 1 if kinds[j] == 1 else 7 for j in linked}]
+    for _ in range(-(-frames // 32)):
+        for ways, count, start in ((orders, 3, 1), (forms, 8, 0)):
+            before = ways[-1]
+            same = {joint: coder.table([16_384, 49_152]) for joint in before}
+            even = [65_536 // count] * count
+            even[0] += 65_536 - sum(even)
+            ways.append({j: before[j] if same[j] else coder.table(even) + start for j in before})
+    orders, forms = orders[1:], forms[1:]
+
+    def form(frame: int, joint: int) -> int:
+        there = kinds[joint] and all(not gone[p][frame] for p in partners[joint])
+        return forms[frame // 32][joint] if there else 0
+
+    means = [([256] * (dims + 1), [256] * (dims + 1)) for _ in gone]
     symbols: list[tuple[tuple[int, int, int], int, int]] = []
     for frame in range(frames):
         for joint in some:
             if frame not in here[joint][1:]:
                 continue
-            m, v = slow[joint], fast[joint]
-            middle, lately = sum(m) // dims, sum(v) // dims
+            way = form(frame, joint)
+            others = [way == 7 or (way > 0 and (way - 1) // 2 == k) for k in axes]
+            slow, fast = means[joint]
+            ys = []
             for k in axes:
-                level = sum(n <= (m[k] + middle) // 2 for n in thresholds)
-                trend = 1 - (2 * lately < m[k]) + (lately > 2 * m[k])
+                middle, lately, past = sum(slow[:dims]) // dims, sum(fast[:dims]) // dims, slow[k]
+                mean = (slow[k] + middle) // 2
+                if others[k]:
+                    mean, lately, past = slow[dims], fast[dims], slow[dims]
+                level = bisect_right(THRESHOLDS, mean)
+                trend = 1 - (2 * lately < past) + (lately > 2 * past)
                 shift = max((level - 15) // 3, 0)
-                symbols.append(((frame, joint, k), shift, coder.table(tables[level][trend])))
-            for k, (_, shift, symbol) in enumerate(symbols[-dims:]):
-                y = 256 * min(symbol << shift, 1 << 24)
-                m[k] += (y - m[k]) // 8
-                v[k] += (y - v[k]) // 2
-    values = {}
+                row = level if level < 40 else 37 + (level - 40) % 3
+                symbol = coder.table(tables[others[k]][row][trend])
+                symbols.append(((frame, joint, k), shift, symbol))
+                ys.append(256 * min(symbol << shift, 1 << 34))
+            own = [y for y, by in zip(ys, others) if not by]
+            rest = [y for y, by in zip(ys, others) if by]
+            for mean_of, part in ((slow, 8), (fast, 2)):
+                for k in axes:
+                    if own:
+                        y = sum(own) // len(own) if others[k] else ys[k]
+                        mean_of[k] += (y - mean_of[k]) // part
+                if rest:
+                    mean_of[dims] += (sum(rest) // len(rest) - mean_of[dims]) // part
+    off: dict[tuple[int, int, int], int] = {}
     for at, _, symbol in symbols:
-        values[at] = symbol + (coder.natural() if symbol == 39 else 0)
+        off[at] = symbol + (coder.natural() if symbol == 39 else 0)
     shifts = {at: shift for at, shift, _ in symbols}
     for shift in sorted(set(shifts.values()) - {0}):
         ends = dict.fromkeys((at for at, mine in shifts.items() if mine == shift), 0)
@@ -468,19 +519,113 @@ def grid(coder: Range, gone: list[list[bool]], dims: int) -> dict[tuple[int, int
             for at in ends:
                 ends[at] |= coder.table([65_536 // wide] * wide) << low
         for at, end in ends.items():
-            values[at] = (values[at] << shift) + end
-    for at in values:
-        if values[at] and coder.table(EVEN):
-            values[at] = -values[at]
-    out = {}
-    for joint in some:
-        place, step = list(first[joint]), [0] * dims
-        out[here[joint][0], joint] = list(place)
-        for frame in here[joint][1:]:
-            for k in axes:
-                step[k] += values[frame, joint, k]
-                place[k] += step[k]
-            out[frame, joint] = list(place)
+            off[at] = (off[at] << shift) + end
+    for at in off:
+        if off[at] and coder.table(EVEN):
+            off[at] = -off[at]
+
+    def add(foretold: float, difference: int) -> float:
+        if floats:
+            return float_at(place_of(foretold) + difference)
+        return foretold + difference
+
+    out: dict[tuple[int, int], list[float]] = {}
+    past_of: dict[int, list[list[float]]] = {joint: [] for joint in some}
+    for frame in range(frames):
+        waiting = [joint for joint in some if not gone[joint][frame]]
+        while waiting:
+            joint = waiting.pop(0)
+            past, way = past_of[joint], form(frame, joint)
+            if not past:
+                out[frame, joint] = [float_at(n) if floats else float(n) for n in first[joint]]
+                past.insert(0, out[frame, joint])
+                continue
+            if way and any((frame, p) not in out for p in partners[joint]):
+                waiting.append(joint)
+                continue
+            order = min(orders[frame // 32][joint], len(past))
+            a, b, c = (*past, past[0], past[0])[:3]
+            if order == 1:
+                told = list(a)
+            elif order == 2:
+                told = [2 * x - y for x, y in zip(a, b)]
+            else:
+                told = [(3 * x + -3 * y) + z for x, y, z in zip(a, b, c)]
+            if way == 7:
+                told = place(weights[joint], [out[frame, p] for p in partners[joint]])
+            told = [x + 0.0 if floats else float(round(x)) for x in told]
+            now = [add(told[k], off[frame, joint, k]) for k in axes]
+            if 0 < way < 7:
+                k, partner = (way - 1) // 2, out[frame, partners[joint][0]]
+                square = weights[joint][0] * weights[joint][0]
+                for other in axes:
+                    if other != k:
+                        apart = now[other] - partner[other]
+                        square = square - apart * apart
+                root = math.sqrt(max(square, 0.0))
+                root = root if floats else float(round(root))
+                side = partner[k] + (root if way % 2 else -root) + 0.0
+                now[k] = add(side, off[frame, joint, k])
+            out[frame, joint] = now
+            past.insert(0, now)
+    return out
+
+
+def place(weights: list[float], partners: list[list[float]]) -> list[float]:
+    """9.9, lines and frames."""
+    p, q = partners[:2]
+    u = [y - x for x, y in zip(p, q)]
+    out = [x + weights[0] * y for x, y in zip(p, u)]
+    if len(partners) == 3:
+        v = [y - x for x, y in zip(p, partners[2])]
+        cross = [u[i - 2] * v[i - 1] - u[i - 1] * v[i - 2] for i in range(3)]
+        out = [x + weights[1] * y for x, y in zip(out, v)]
+        out = [x + weights[2] * y for x, y in zip(out, cross)]
+    return out
+
+
+def place_of(value: float) -> int:
+    """9.9: the place of a float in their order."""
+    (bits,) = struct.unpack("<I", struct.pack("<f", value))
+    return bits if bits < 1 << 31 else -(bits - (1 << 31)) - 1
+
+
+def float_at(at: int) -> float:
+    """Inverse of place_of."""
+    bits = at if at >= 0 else -at - 1 + (1 << 31)
+    value: float = struct.unpack("<f", struct.pack("<I", bits))[0]
+    return value
+
+
+def exact(coder: Range, gone: list[list[bool]], dims: int) -> list[int]:
+    """8.11: bits of all values, frame by frame."""
+    scale = coder.bits(4)
+    values = numbers(coder, gone, dims, scale == 0)
+    out = [0x7FC0_0000] * (len(gone[0]) * len(gone) * dims)
+    for (frame, joint), value in values.items():
+        for k, number in enumerate(value):
+            number = number / 10.0 ** (scale - 1) if scale else number
+            (word,) = struct.unpack("<I", struct.pack("<f", number))
+            out[(frame * len(gone) + joint) * dims + k] = word
+    at, strays = -1, []
+    for _ in range(coder.natural()):
+        at += 1 + coder.natural()
+        strays.append((at, coder.bits(32)))
+    lacking = [
+        (frame * len(gone) + joint) * dims + k
+        for frame in range(len(gone[0]))
+        for joint, line in enumerate(gone)
+        if line[frame]
+        for k in range(dims)
+    ]
+    if lacking and coder.bits(1):
+        same = [coder.table([64, 65_472]) for _ in lacking]
+        last = 0x7FC0_0000
+        for where, as_before in zip(lacking, same):
+            last = last if as_before else coder.bits(32)
+            out[where] = last
+    for at, word in strays:
+        out[at] = word
     return out
 
 
@@ -499,6 +644,7 @@ def chunk(
     steps: Sequence[int] = (),
     fine: tuple[int, int, Sequence[int]] | None = None,
     bounded: bool = False,
+    lossless: bool = False,
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
@@ -506,29 +652,35 @@ def chunk(
     for _ in range(people):
         person: dict[str, Any] = {"missing": missing(coder, frames, joints)}
         out.append(person)
+        if lossless:
+            person["exact"] = exact(coder, person["missing"], dims)
+            if confidence_bits:
+                person["exact_confidence"] = exact(coder, person["missing"], 1)
+            continue
         if all(all(line) for line in person["missing"]):
             continue
-        if priors or learned:
+        in_numbers = bounded and coder.bits(1)
+        placed = bool(priors or learned) and (not in_numbers or coder.bits(1))
+        if placed:
             hips = f"hips_{len(learned)}" if learned else "hips" if dims == 3 else "hips_2d"
             person["origin"] = curve(coder, hips, windows, dims)
             kind = "heading" if dims == 3 else "box"
             person["turn"] = knots(coder, kind, 2 * windows + 1, 1, 1)[0]
             person["tokens"] = [tokens(coder, count, *prior) for prior, count in zip(priors, steps)]
-        if learned:
+        if placed and learned:
             person["bones"] = bones(coder, len(learned))
             known: list[tuple[Learned, list[list[int]]]] = []
             for tensors, count in zip(learned, steps):
                 one = Learned(tensors)
                 known.append((one, one.read(coder, count, known)))
             person["tokens"] = [[list(slot) for slot in zip(*found)] for _, found in known]
-        on_grid = bounded and coder.bits(1)
-        if extra and not on_grid:
+        if extra and not in_numbers:
             blocks = max((frames + 30) // 32, 0)
             person["extra"] = curve(coder, "keypoint", blocks, extra * dims)
         if confidence_bits:
             person["confidence"] = confidence(coder, person["missing"], confidence_bits)
-        if on_grid:
-            person["grid"] = grid(coder, person["missing"], dims)
+        if in_numbers:
+            person["numbers"] = numbers(coder, person["missing"], dims, floats=False)
         elif fine:
             person["fine"] = coefficients(coder, *fine)
             if bounded:

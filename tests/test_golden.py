@@ -22,15 +22,19 @@ from motioncodec.bitstream.entropy import (
     code_natural,
     code_signed,
 )
+from motioncodec.bitstream.exact import Exact
 from motioncodec.bitstream.header import KNOWN_KEYS, Header
 from motioncodec.bitstream.network import NetworkPrior
+from motioncodec.bitstream.numbers import Numbers
 from motioncodec.bitstream.payload import PersonChunk, decode_chunk
 from motioncodec.bitstream.prior import LevelPrior
+from motioncodec.lossless import exact_values
+from motioncodec.prediction import values_of
 
 GOLDEN = Path(__file__).parent / "golden"
 LATER_TABLES_SHA256 = "581e45217c7b02b94eb030ef879b9a9b8bf9b1512504d9793bb69542394e9a13"
 BINARY_TABLES_SHA256 = {
-    "grid.bin": "dfb6c6d353c2c576e8ee6cea5b253dc13e4abe8ad597e04a32de718fedf00970",
+    "numbers.bin": "6c09c2fdd4a0d7588830793515349ba354c816142c6ad776d4b4d39af3f1dc82",
     "refinement.bin": "e5d90d5be4043e38f89d714152678a39c3eff92a9a111fd8c96280185ce1f68e",
 }
 TABLES_SHA256 = "7fc2a37752ca9bd67f483477aa21837697c5deed211548fdf5b98da35af48f40"
@@ -67,12 +71,24 @@ def test_the_golden_symbols_decode() -> None:
         assert found == (value, value), (how, which)
 
 
+def told(numbers: Numbers | None) -> list[object]:
+    if numbers is None:
+        return []
+    parts = numbers.first, numbers.orders, numbers.forms, numbers.differences
+    return [numbers.floats, numbers.links, *parts]
+
+
+def exact(one: Exact | None) -> list[object]:
+    return [] if one is None else [one.scale, *told(one.numbers), one.strays, one.words, one.gone]
+
+
 def same(found: PersonChunk, expected: PersonChunk) -> bool:
     def arrays(person: PersonChunk) -> list[object]:
         curves = [c for c in (person.origin, person.extra) if c is not None]
         return [
             person.missing, person.turn, person.confidence, person.bones, *person.tokens,
-            person.fine, person.corrections, person.grid,
+            person.fine, person.corrections, *told(person.numbers), *exact(person.exact),
+            *exact(person.exact_confidence),
             *[c.knots for c in curves], *[c.sines for c in curves],
         ]  # fmt: skip
 
@@ -109,22 +125,25 @@ def test_the_golden_files_decode(name: str) -> None:
                 for p in layout.priors
                 if isinstance(p, NetworkPrior)
             ],
-            steps=layout.steps, bounded=layout.bounded,
+            steps=layout.steps, bounded=layout.bounded, lossless=layout.exact,
             fine=None if layout.fine is None or layout.classes is None
             else (*layout.fine[:2], layout.classes.tolist()),
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()
-            if not expected.missing.all() and layout.priors:
+            if expected.placed and layout.priors:
                 assert lists["tokens"] == [level.T.tolist() for level in expected.tokens]
             if expected.bones is not None:
                 rigid = np.flatnonzero(expected.bones != FREE).tolist()
                 assert lists["bones"] == {j: int(expected.bones[j]) for j in rigid}
-
-            if expected.grid is not None:
-                told = {at: expected.grid[at].tolist() for at in lists["grid"]}
-                assert lists["grid"] == told
-                assert len(told) == int((~expected.missing).sum())
+            here = np.argwhere(~expected.missing).tolist()
+            if expected.numbers is not None:
+                values = values_of(expected.numbers, ~expected.missing)
+                assert lists["numbers"] == {(f, j): values[f, j].tolist() for f, j in here}
+            elif expected.exact is not None and expected.exact_confidence is not None:
+                for name in ("exact", "exact_confidence"):
+                    words = exact_values(getattr(expected, name), expected.missing).view(np.uint32)
+                    assert lists[name] == words.ravel().tolist()
             elif expected.fine is not None:
                 assert lists["fine"] == expected.fine.tolist()
                 assert expected.corrections is not None

@@ -41,8 +41,8 @@ MAX_TEXT = 1 << 22
 _FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
 _PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
 _CONFIDENCE, _CHUNK, _METADATA, _COVERED = range(15, 19)
-_REFINEMENT = 64
-KNOWN_KEYS = frozenset([*range(19), _REFINEMENT])
+_REFINEMENT, _LOSSLESS = 64, 65
+KNOWN_KEYS = frozenset([*range(19), _REFINEMENT, _LOSSLESS])
 
 ORIGIN_STEPS = (0, -13, -21, -26)
 """Default of ``origin_step`` in 3D by depth: 105, 26 and 11 mm on a person of the reference size.
@@ -89,6 +89,7 @@ class Header:
     fine_step: as ``keypoint_step``, of what is left over after all that; None where that is not
         coded.
     bound: in the clip's units, what every keypoint is within; 0 for none. Only with a fine step.
+    lossless: keypoints are float32 to the bit, and so are confidences, if ``confidence`` is not 0.
     """
 
     frames: int
@@ -112,6 +113,7 @@ class Header:
     covered: tuple[int, ...] = ()
     fine_step: int | None = None
     bound: float = 0.0
+    lossless: bool = False
 
     @property
     def model_id(self) -> int:
@@ -190,6 +192,8 @@ class Header:
                 out[_COVERED] = _fold(bytes(canonical & 0xFF for canonical in self.covered))
         if self.fine_step is not None:
             out[_REFINEMENT] = [self.fine_step, float(self.bound)]
+        if self.lossless:
+            out[_LOSSLESS] = 1
         if self.ids:
             out[_IDS] = _fold(_joined(self.ids))
         if self.references:
@@ -266,9 +270,12 @@ class Header:
             covered=_covered(packed, len(names)),
             fine_step=fine_step,
             bound=bound,
+            lossless=bool(_whole(packed, _LOSSLESS, 0, 1 if _LOSSLESS in packed else 0, 1)),
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")
+        if out.lossless and (out.model or out.references or out.fine_step is not None):
+            raise ContainerError("header: expected nothing but keypoints beside key 65, found more")
         if out.model and dims == 3 and len(out.scales) != out.people:
             raise ContainerError(
                 f"header: expected a scale for each of {out.people} people, found {len(out.scales)}"

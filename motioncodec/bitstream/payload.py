@@ -17,7 +17,8 @@ from motioncodec.bitstream.entropy import (
     code_magnitude,
     code_natural,
 )
-from motioncodec.bitstream.grid import code_grid
+from motioncodec.bitstream.exact import Exact, code_exact
+from motioncodec.bitstream.numbers import Numbers, code_numbers
 from motioncodec.bitstream.prior import Prior, Tokens
 from motioncodec.bitstream.refinement import code_coefficients, code_corrections
 from motioncodec.bitstream.trajectory import (
@@ -49,6 +50,10 @@ class Layout:
         knot_spacing: model frames between knots of heading or size.
         bones: the model knows reference bones: their lengths travel, and the hips' path has tables
             of its own for each depth.
+        fine: shape of coefficients: windows, frequencies, channels; None where there are none.
+        classes: (channels,) of their tables.
+        bounded: there is a bound, and numbers where they are smaller.
+        exact: values are float32 to the bit, and nothing else is written.
     """
 
     frames: int
@@ -64,6 +69,7 @@ class Layout:
     fine: tuple[int, int, int] | None = None
     classes: Integers | None = None
     bounded: bool = False
+    exact: bool = False
 
     @property
     def hips(self) -> str:
@@ -93,8 +99,11 @@ class PersonChunk:
         confidence: (F, K) levels, 0 where missing, or None.
         fine: (windows, frequencies, C) coefficients of what is left over, or None.
         corrections: (F, K, D) of what is further off than the bound, or None without one.
-        grid: (F, K, D) keypoints on a grid of the bound, in the place of extra, fine and
-            corrections; or None.
+        numbers: keypoints on a grid of the bound, in the place of extra, fine and corrections, and
+            of placement and tokens too where no neighbour needs them; or None.
+        exact: keypoints to the bit, and nothing else; or None.
+        exact_confidence: (F, K, 1) confidences to the bit; or None.
+        in_numbers: whether there are, or were, numbers.
     """
 
     missing: NDArray[np.bool_]
@@ -106,16 +115,30 @@ class PersonChunk:
     confidence: Integers | None = None
     fine: Integers | None = None
     corrections: Integers | None = None
-    grid: Integers | None = None
+    numbers: Numbers | None = None
+    exact: Exact | None = None
+    exact_confidence: Exact | None = None
+    in_numbers: bool = False
 
     @property
     def present(self) -> bool:
         """Whether any joint is there in any frame; if not, nothing else is written."""
         return not bool(self.missing.all())
 
+    @property
+    def placed(self) -> bool:
+        """Whether it is said where the person is, and what tokens make of them."""
+        return self.present and self.origin is not None
+
     def forget(self) -> None:
         """Lets go of what no other chunk looks at."""
-        self.extra = self.confidence = self.fine = self.corrections = self.grid = None
+        self.extra = self.confidence = self.fine = self.corrections = self.numbers = None
+        self.exact = self.exact_confidence = None
+
+    def drop_tokens(self) -> None:
+        """Leaves the keypoints to numbers."""
+        self.origin = self.turn = self.bones = None
+        self.tokens = []
 
     @classmethod
     def empty(cls, layout: Layout) -> PersonChunk:
@@ -141,11 +164,15 @@ class PersonChunk:
             if layout.extra
             else None,
             confidence=np.zeros((layout.frames, layout.joints), np.int64)
-            if layout.confidence_bits
+            if layout.confidence_bits and not layout.exact
             else None,
             fine=None if layout.fine is None else np.zeros(layout.fine, np.int64),
             corrections=np.zeros((layout.frames, layout.joints, layout.dims), np.int64)
             if layout.bounded
+            else None,
+            exact=Exact.empty(layout.frames, layout.joints, layout.dims) if layout.exact else None,
+            exact_confidence=Exact.empty(layout.frames, layout.joints, 1)
+            if layout.exact and layout.confidence_bits
             else None,
         )
 
@@ -154,6 +181,7 @@ class PersonChunk:
         """Somebody who is not there throughout."""
         nobody = cls.empty(layout)
         nobody.missing = np.ones((layout.frames, layout.joints), bool)
+        nobody.exact = nobody.exact_confidence = None
         return nobody
 
 
@@ -178,24 +206,31 @@ def decode_chunk(data: bytes, people: int, layout: Layout) -> list[PersonChunk]:
 def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChunk:
     missing = _code_missing(coder, given.missing)
     out = PersonChunk(missing)
-    if missing.all():
+    if missing.all() and not layout.exact:
         # Nothing else is written, and what reads needs shapes alone.
         return PersonChunk.absent(layout)
-    if given.origin is not None and given.turn is not None:
+    if layout.exact:
+        assert given.exact is not None
+        out.exact = code_exact(coder, given.exact, ~missing)
+        if given.exact_confidence is not None:
+            out.exact_confidence = code_exact(coder, given.exact_confidence, ~missing)
+        return out
+    in_numbers = layout.bounded and bool(coder.bits(int(given.numbers is not None), 1))
+    if layout.priors and (not in_numbers or coder.bits(int(given.placed), 1)):
+        assert given.origin is not None and given.turn is not None
         out.origin = code_curve(coder, given.origin, layout.hips)
         out.turn = code_knots(coder, given.turn, "heading" if layout.dims == 3 else "box")
         if given.bones is not None:
             out.bones = code_bones(coder, given.bones, len(layout.priors))
         for prior, tokens in zip(layout.priors, given.tokens):
             out.tokens.append(prior.code(coder, tokens, out.tokens))
-    gridded = layout.bounded and bool(coder.bits(int(given.grid is not None), 1))
-    if given.extra is not None and not gridded:
+    if given.extra is not None and not in_numbers:
         out.extra = code_curve(coder, given.extra, "keypoint")
     if given.confidence is not None:
         out.confidence = _code_confidence(coder, given.confidence, missing, layout.confidence_bits)
-    if gridded:
-        numbers = np.zeros((*missing.shape, layout.dims), np.int64)
-        out.grid = code_grid(coder, numbers if given.grid is None else given.grid, ~missing)
+    if in_numbers:
+        empty = Numbers.empty(layout.frames, layout.joints, layout.dims, floats=False)
+        out.numbers = code_numbers(coder, given.numbers or empty, ~missing)
         return out
     if given.fine is not None:
         assert layout.classes is not None

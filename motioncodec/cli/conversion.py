@@ -123,6 +123,9 @@ def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:
     metavar="E",
     help="What all joints of all frames must be within on average.",
 )
+@click.option(
+    "--lossless", is_flag=True, help="Every float32 as it is, to the bit; no model, no tokens."
+)
 @model_option
 @click.option(
     "--confidence",
@@ -144,6 +147,7 @@ def encode(
     effort: int,
     max_error: float | None,
     mean_error: float | None,
+    lossless: bool,
     model: str | None,
     confidence: str,
     device: str,
@@ -165,10 +169,12 @@ def encode(
     check_model(model, device)
     if output_dir is not None:
         os.makedirs(output_dir, exist_ok=True)
-    if max_error is not None and mean_error is not None:
-        raise UsageError("expected --max-error or --mean-error, found both")
+    if sum([max_error is not None, mean_error is not None, lossless]) > 1:
+        raise UsageError("expected one of --max-error, --mean-error and --lossless, found more")
+    if lossless and (preset or model):
+        raise UsageError("--lossless: expected neither --preset nor --model beside it, found one")
     bits = 0 if confidence == "off" else int(confidence)
-    settings = Settings(preset, model, device, bits, effort, max_error, mean_error)
+    settings = Settings(preset, model, device, bits, effort, max_error, mean_error, lossless)
     report = Report(quiet)
     with report.bar(len(jobs) if len(jobs) > 1 else None, "encode", "file", scale=False) as done:
         for job in jobs:

@@ -73,6 +73,14 @@ class Config:
         """Model frames that the coarsest step covers; clips are padded to a multiple of it."""
         return max(level.stride for level in self.levels)
 
+    @property
+    def margin(self) -> int:
+        """Model frames of context on either side beyond which nothing changes a decoded frame."""
+        reach = self.patch * self.blocks * len(self.levels)
+        # Windows that lap reach into their neighbours.
+        lap = self.window if self.lapped else 0
+        return -(-(reach + lap) // self.window) * self.window + self.window
+
     def to_json(self) -> str:
         """Compact JSON with sorted keys."""
         fields = asdict(self)

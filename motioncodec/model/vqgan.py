@@ -279,15 +279,6 @@ class SlotVQGAN(nn.Module):
         """Where the network is."""
         return self.mean.device
 
-    @property
-    def margin(self) -> int:
-        """Model frames of context on either side beyond which nothing changes a decoded frame."""
-        reach = self.config.patch * self.config.blocks * len(self.config.levels)
-        window = self.config.window
-        # Windows that lap reach into their neighbours.
-        lap = window if self.config.lapped else 0
-        return -(-(reach + lap) // window) * window + window
-
     def prepare(self, centres: Tensor, peaks: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, K, D) centres in body units and (B, T, K) peaks to the networks' input:
         (B, T, K * D) offsets from the mean pose, 0 where missing, and (B, T, K) presence."""

@@ -20,8 +20,18 @@ from motioncodec.bitstream.entropy import (
     code_natural,
     code_signed,
 )
+from motioncodec.bitstream.exact import Exact
 from motioncodec.bitstream.header import Header
 from motioncodec.bitstream.network import NetworkPrior, NetworkTensors
+from motioncodec.bitstream.numbers import (
+    BLOCK,
+    FRAME,
+    LENGTH,
+    LINE,
+    LINKED,
+    Link,
+    Numbers,
+)
 from motioncodec.bitstream.payload import Layout, PersonChunk, encode_chunk
 from motioncodec.bitstream.prior import LevelPrior, Prior
 from motioncodec.bitstream.trajectory import Curve
@@ -129,6 +139,42 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
     return one
 
 
+def whole(
+    source: Iterator[int], missing: Any, dims: int, links: dict[int, Link], first: int, reach: int
+) -> Numbers:
+    """Numbers, of floats where the first ones are as large as a float's place, with every order and
+    form. Coordinates go on as their last ones did, mostly, so that they stay in reach."""
+    frames, joints = missing.shape
+    out = Numbers.empty(frames, joints, dims, first > 1 << 24)
+    out.links = [links.get(joint) for joint in range(joints)]
+    blocks = -(-frames // BLOCK)
+    out.orders = np.where(
+        missing.all(axis=0), 2, array(source, (blocks, joints), lambda n: n % 3 + 1)
+    )
+    forms = array(source, (blocks, joints), int)
+    for joint, link in enumerate(out.links):
+        if link is not None:
+            choice = 1 + 2 * dims if link.kind == LENGTH else 2
+            out.forms[:, joint] = forms[:, joint] % choice
+            out.forms[:, joint] *= LINKED if link.kind != LENGTH else 1
+    seen = (~missing).any(axis=0)[:, None]
+    out.first = np.where(seen, first + array(source, (joints, dims), lambda n: n % reach), 0)
+    later = ~missing & (np.cumsum(~missing, axis=0) > 1)
+    off = array(source, (frames, joints, dims), lambda n: small(n) if n % 7 else n % 3 - 1)
+    out.differences = np.where(later[..., None], off, 0)
+    return out
+
+
+LINKS_3D = {
+    1: Link(LENGTH, (0,), (1700.0,)), 2: Link(LENGTH, (1,), (40_000.0,)),
+    3: Link(LINE, (1, 0), (0.375,)), 4: Link(FRAME, (2, 0, 3), (0.5, -0.25, 0.0009765625)),
+}  # fmt: skip
+LINKS_OF_FLOATS = {
+    1: Link(LENGTH, (0,), (0.5,)), 2: Link(LENGTH, (1,), (3.0,)),
+    3: Link(LINE, (1, 0), (0.375,)), 4: Link(FRAME, (2, 0, 3), (0.5, -0.25, 0.0009765625)),
+}  # fmt: skip
+
+
 def runs(frames: int, joints: int, period: int) -> Any:
     """Missing in alternate runs, later for later joints; the last joint is as the one before."""
     grid = (np.arange(frames)[:, None] + 3 * np.arange(joints)[None]) // period % 2 > 0
@@ -220,7 +266,7 @@ def markers() -> Case:
 
 
 def bounded() -> Case:
-    """2D at 60 frames a second with a bound: one person on a grid, one with coefficients of all
+    """2D at 60 frames a second with a bound: one person in numbers, one with coefficients of all
     classes and corrections."""
     header = Header(
         frames=70, frame_rate=60.0, skeleton=0, names=("a", "b", "c", "d"), units="px", up="-y",
@@ -238,10 +284,68 @@ def bounded() -> Case:
     put = array(source, (70, 4), lambda n: n % 5 == 0) & ~missing
     corrected = array(source, (70, 4, 2), lambda n: n % 5 - 2 if n % 50 else n % 70)
     people[0].corrections = np.where(put[..., None], corrected, 0)
-    walk = np.cumsum(np.cumsum(array(source, (70, 4, 2), small), axis=0), axis=0)
-    people[1].grid = np.where(missing[..., None], 0, walk)
+    people[1].numbers = whole(source, missing, 2, {2: Link(LINE, (0, 1), (0.5,))}, -700, 5000)
     people[1].extra = people[1].fine = people[1].corrections = None
     return Case(header, (layout,), (people,))
+
+
+def numbered() -> Case:
+    """3D, two people in numbers, of whom one has tokens all the same, and one with coefficients."""
+    header = Header(
+        frames=60, frame_rate=30.0, skeleton=0, names=("hips", "b", "c", "d", "e", "f"),
+        model=4 * 4711 + 1, people=3, scales=(3, -9, 0), references=(0,), keypoint_step=-20,
+        fine_step=-28, bound=0.001953125, covered=(0, 1, 2, 3, 4, -1), confidence=4,
+    )  # fmt: skip
+    source = numbers(17)
+    priors = [network(24, [3, 5], 1, 3, [])]
+    layout = Layout(
+        60, 6, 3, 2, 1, 4, priors, [header.steps(0, 64)], bones=True, fine=(1, 64, 66),
+        classes=np.array([6] * 3 + [0] * 30 + [5] * 30 + [7] * 3), bounded=True,
+    )  # fmt: skip
+    missing = runs(60, 6, 25)
+    people = tuple(person(source, layout, missing) for _ in range(3))
+    for one in people[:2]:
+        one.numbers = whole(source, missing, 3, LINKS_3D, 100, 3000)
+        one.extra = one.fine = one.corrections = None
+    people[0].drop_tokens()
+    assert people[2].corrections is not None
+    return Case(header, (layout,), (people,))
+
+
+def lossless() -> Case:
+    """3D to the bit: one person in floats, one in decimals with strays, one who is not there; what
+    is missing has bits of its own."""
+    header = Header(
+        frames=50, frame_rate=30.0, skeleton=0, names=("a", "b", "c", "d", "e", "f"), people=3,
+        confidence=8, lossless=True,
+    )  # fmt: skip
+    layout = Layout(50, 6, 3, 2, 0, 8, exact=True)
+    source, people = numbers(18), []
+    for i in range(3):
+        missing = np.ones((50, 6), bool) if i == 2 else runs(50, 6, 13)
+        count = int(missing.sum())
+        links, first, reach = (
+            (LINKS_OF_FLOATS, 0x3F80_0000, 1 << 22) if i == 0 else (LINKS_3D, -400, 900)
+        )
+        usual = np.full(3 * count, 0x7FC0_0000, np.uint32)
+        gone = np.where(array(source, (3 * count,), lambda n: n % 9 == 0), usual, usual + i)
+        strays = np.flatnonzero(np.repeat(~missing.ravel(), 3))[7::40]
+        strays = strays[: 0 if i != 1 else None]
+        words = 0x4000_0000 + array(source, strays.shape, int)
+        one = PersonChunk(missing)
+        one.exact = Exact(
+            [0, 4, 0][i], whole(source, missing, 3, links, first, reach), strays,
+            words.astype(np.uint32), gone.astype(np.uint32),
+        )  # fmt: skip
+        if i == 2:
+            one.exact.numbers = Numbers.empty(50, 6, 3, True)
+        sure = whole(source, missing, 1, {}, 500, 400)
+        one.exact_confidence = Exact(
+            4, sure if i < 2 else Numbers.empty(50, 6, 1, False), strays[:0],
+            words[:0].astype(np.uint32), usual[:count],
+        )  # fmt: skip
+        people.append(one)
+    return Case(header, (layout,), (tuple(people),))
 
 
 def symbols() -> tuple[list[list[int]], list[tuple[str, int, int]]]:
@@ -283,7 +387,7 @@ def symbol_bytes() -> bytes:
 
 FILES: dict[str, Callable[[], Case]] = {
     "body": body, "lapped": lapped, "detections": detections, "markers": markers,
-    "bounded": bounded,
+    "bounded": bounded, "numbered": numbered, "lossless": lossless,
 }  # fmt: skip
 
 

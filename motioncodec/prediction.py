@@ -1,0 +1,539 @@
+"""What foretells a keypoint: those before it, and the joints that it is rigidly linked to.
+
+A coordinate goes on as its last one, two or three values did. Where a joint keeps its distance to
+another, two of its coordinates foretell the third (the one in which the two are furthest apart, so
+that what the others are off by grows least); where it lies between two others, or keeps its place
+in the frame of three, they foretell all of it. Bones make captures so: what they say need not be
+written.
+
+Values are whole numbers, or float32 counted in their order. All arithmetic is single operations of
+IEEE doubles, which come out alike everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motioncodec.bitstream.numbers import (
+    BLOCK,
+    FRAME,
+    LENGTH,
+    LENGTH_PARTS,
+    LINE,
+    LINKED,
+    MOST,
+    ORDERS,
+    OWN,
+    Link,
+    Numbers,
+    linked_there,
+)
+from motioncodec.errors import ContainerError
+
+Float64 = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+
+def float_order(values: Float64) -> Integers:
+    """Float32 to their number in order: 0 for 0, -1 for -0, 1 for the least above."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        bits = values.astype(np.float32).view(np.int32).astype(np.int64)
+    return np.where(bits < 0, -(bits & 0x7FFF_FFFF) - 1, bits)
+
+
+def float_at(order: Integers) -> Float64:
+    """Inverse of :func:`float_order`, as doubles; beyond the floats, infinite or no number."""
+    inside = np.clip(order, -(1 << 31), (1 << 31) - 1)
+    bits = np.where(inside < 0, (-inside - 1) | 0x8000_0000, inside).astype(np.uint32)
+    return bits.view(np.float32).astype(np.float64)
+
+
+class _Walk:
+    """Goes through the frames of a chunk, every joint as many frames behind as its links are deep,
+    so that one step has all that it needs."""
+
+    def __init__(self, numbers: Numbers, present: Bool) -> None:
+        self.floats = numbers.floats
+        self.frames, self.joints, self.dims = numbers.differences.shape
+        self.behind = _depths(numbers.links)
+        self.steps = self.frames + int(self.behind.max(initial=0))
+        self.present = self.skew(present)
+        count: Integers = np.cumsum(present, axis=0) - present
+        orders = np.repeat(numbers.orders, BLOCK, axis=0)[: self.frames]
+        taken = self.skew(np.minimum(count, orders))[..., None]
+        self.starts = self.skew(present & (count == 0))
+        # Coefficients of the last value, the one before, and the one before that.
+        self.last = np.array([1.0, 1.0, 2.0, 3.0])[taken]
+        self.second = np.array([0.0, 0.0, -1.0, -3.0])[taken]
+        self.third = np.array([0.0, 0.0, 0.0, 1.0])[taken]
+        self.deep = bool((orders > 2).any())
+        forms = np.repeat(numbers.forms, BLOCK, axis=0)[: self.frames]
+        forms = self.skew(np.where(linked_there(numbers, present), forms, OWN))
+        self._lengths(numbers.links, forms)
+        self._places(numbers.links, forms)
+        self.values = np.zeros((self.steps, self.joints, self.dims))
+        self.first = numbers.first.astype(np.float64)
+        if self.floats:
+            self.first = float_at(numbers.first)
+
+    def skew(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """(F, K, ...) by frames to (S, K, ...) by steps, zeros where a joint has no frame."""
+        out = np.zeros((self.steps, *rows.shape[1:]), rows.dtype)
+        for behind in np.unique(self.behind).tolist():
+            mine = self.behind == behind
+            out[behind : behind + self.frames, mine] = rows[:, mine]
+        return out
+
+    def straight(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Inverse of :meth:`skew`."""
+        out = np.zeros((self.frames, *rows.shape[1:]), rows.dtype)
+        for behind in np.unique(self.behind).tolist():
+            mine = self.behind == behind
+            out[:, mine] = rows[behind : behind + self.frames, mine]
+        return out
+
+    def _from(self, joints: Integers, partners: Integers) -> Integers:
+        """Where partners' values at joints' frames are in the rows of all steps, at step 0."""
+        return (self.behind[partners] - self.behind[joints]) * self.joints + partners
+
+    def _lengths(self, links: list[Link | None], forms: Integers) -> None:
+        found = [(j, one) for j, one in enumerate(links) if one is not None and one.kind == LENGTH]
+        self.kept = np.array([j for j, _ in found], np.int64)
+        partners = np.array([one.partners[0] for _, one in found], np.int64)
+        self.kept_from = self._from(self.kept, partners)
+        lengths = np.array([one.weights[0] for _, one in found], np.float64)
+        lengths = lengths if self.floats else lengths / LENGTH_PARTS
+        self.squares = lengths * lengths
+        mine = forms[:, self.kept].astype(np.int64)
+        self.axis = (np.maximum(mine, 1) - 1) // 2
+        self.side = np.where(mine % 2 == 1, 1.0, -1.0)
+        self.by_length = mine != OWN
+        self.others = (np.arange(self.dims) != self.axis[..., None]).astype(np.float64)
+        self.any_length = self.by_length.any(axis=1)
+
+    def _places(self, links: list[Link | None], forms: Integers) -> None:
+        found = [(j, one) for j, one in enumerate(links) if one is not None and one.kind != LENGTH]
+        self.placed = np.array([j for j, _ in found], np.int64)
+        partners = np.array(
+            [one.partners + one.partners[:1] * (3 - len(one.partners)) for _, one in found]
+        ).reshape(-1, 3)
+        self.placed_from = self._from(self.placed[:, None], partners.astype(np.int64))
+        self.shares = np.array(
+            [one.weights + (0.0,) * (3 - len(one.weights)) for _, one in found], np.float64
+        ).reshape(-1, 3)
+        self.by_place = forms[:, self.placed] != OWN
+        self.any_place = self.by_place.any(axis=1)
+
+    def _own(self, step: int, a: Float64, b: Float64, c: Float64) -> Float64:
+        """(K, D) foretold by what was before, and by places; no zero of them is negative."""
+        out: Float64 = self.last[step] * a + self.second[step] * b
+        if self.deep:
+            out = out + self.third[step] * c
+        if self.any_place[step]:
+            rows = self.values.reshape(-1, self.dims)
+            zero, one, two = np.moveaxis(rows[self.placed_from + step * self.joints], 1, 0)
+            u, v = one - zero, two - zero
+            told = zero + self.shares[:, :1] * u
+            if self.dims == 3:
+                told = told + self.shares[:, 1:2] * v
+                x, y, z = (k for k in range(3))
+                height = np.stack(
+                    [
+                        u[:, y] * v[:, z] - u[:, z] * v[:, y],
+                        u[:, z] * v[:, x] - u[:, x] * v[:, z],
+                        u[:, x] * v[:, y] - u[:, y] * v[:, x],
+                    ],
+                    axis=1,
+                )
+                told = told + self.shares[:, 2:] * height
+            mine = self.by_place[step]
+            out[self.placed[mine]] = told[mine]
+        return out + 0.0 if self.floats else np.rint(out)
+
+    def third_side(self, step: int, given: Float64) -> Float64:
+        """(N,) or (N, C) the coordinate of each kept joint that its length foretells, from (N, D)
+        or (N, C, D) values of which the other coordinates count."""
+        rows = self.values.reshape(-1, self.dims)
+        partner = rows[self.kept_from + step * self.joints]
+        others, squares, side = self.others[step], self.squares, self.side[step]
+        base = partner[np.arange(len(partner)), self.axis[step]]
+        if given.ndim == 3:
+            partner, others = partner[:, None], others[:, None]
+            squares, side, base = squares[:, None], side[:, None], base[:, None]
+        apart = (given - partner) * others
+        apart = apart * apart
+        rest = squares - apart[..., 0]
+        for k in range(1, self.dims):
+            rest = rest - apart[..., k]
+        root = np.sqrt(np.maximum(rest, 0.0))
+        out: Float64 = base + side * (root if self.floats else np.rint(root)) + 0.0
+        return out
+
+    def plus(self, foretold: Float64, differences: Float64) -> Float64:
+        """Values so far from what was foretold."""
+        if not self.floats:
+            return foretold + differences
+        return float_at(float_order(foretold) + differences.astype(np.int64))
+
+    def minus(self, values: Float64, foretold: Float64) -> Float64:
+        """Inverse of :meth:`plus`: differences."""
+        if not self.floats:
+            return values - foretold
+        return (float_order(values) - float_order(foretold)).astype(np.float64)
+
+    def go(self, settle: Callable[[int, Float64], Float64]) -> Float64:
+        """(F, K, D) values, each step's by ``settle`` from what was foretold of it; 0 where
+        missing."""
+        a = b = c = np.zeros((self.joints, self.dims))
+        for step in range(self.steps):
+            own = self._own(step, a, b, c)
+            starts = self.starts[step]
+            if starts.any():
+                own[starts] = self.first[starts]
+            now = settle(step, own)
+            here = self.present[step]
+            if here.all():
+                c, b, a = b, a, now
+            else:
+                here = here[:, None]
+                now = np.where(here, now, 0.0)
+                c, b, a = np.where(here, b, c), np.where(here, a, b), np.where(here, now, a)
+            self.values[step] = now
+        return self.straight(self.values).astype(np.float64)
+
+
+def _depths(links: list[Link | None]) -> Integers:
+    """(K,) how many links a joint is away from one without.
+
+    Raises:
+        ContainerError: links go in a circle.
+    """
+    depth = np.zeros(len(links), np.int64)
+    for _ in range(len(links) + 1):
+        before = depth.copy()
+        for joint, link in enumerate(links):
+            if link is not None:
+                depth[joint] = 1 + max(depth[partner] for partner in link.partners)
+        if np.array_equal(depth, before):
+            return depth
+    raise ContainerError("numbers: expected links without a circle, found one")
+
+
+def values_of(numbers: Numbers, present: Bool) -> Float64:
+    """(F, K, D) values of numbers, 0 where missing.
+
+    Raises:
+        ContainerError: they are none that an encoder has.
+    """
+    walk = _Walk(numbers, present)
+    given = walk.skew(numbers.differences.astype(np.float64))
+
+    def settle(step: int, own: Float64) -> Float64:
+        now = walk.plus(own, given[step])
+        if len(walk.kept) and walk.any_length[step]:
+            mine = walk.by_length[step]
+            joints, axis = walk.kept[mine], walk.axis[step][mine]
+            told = walk.third_side(step, now[walk.kept])[mine]
+            now[joints, axis] = walk.plus(told, given[step][joints, axis])
+        return now
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        out = walk.go(settle)
+    if not numbers.floats and not (np.abs(out) <= float(MOST)).all():
+        raise ContainerError(f"numbers: expected numbers below {MOST}, found larger ones")
+    if not np.isfinite(out).all():
+        raise ContainerError("numbers: expected finite numbers, found others")
+    return out
+
+
+# -- encoding --------------------------------------------------------------------------------------
+
+
+def find_numbers(
+    points: Float64,
+    floats: bool,
+    reach: float = 0.0,
+) -> Numbers:
+    """Numbers of (F, K, D) values, NaN where missing.
+
+    Args:
+        points: floats, or what is to be rounded to whole numbers.
+        floats: count them in the order of float32, exactly.
+        reach: how far from a point its whole numbers may be; 0 for the nearest. Of those within
+            reach, the ones that are foretold best are taken: a cell of a grid on which all points
+            are within reach has 2.7 times as much room in the ball as it takes up, so there is
+            nearly always a choice.
+    """
+    frames, joints, dims = points.shape
+    present = ~np.isnan(points[..., 0])
+    numbers = Numbers.empty(frames, joints, dims, floats)
+    if not present.any():
+        return numbers
+    values = points if floats else np.rint(points)
+    start: Integers = present.argmax(axis=0)
+    first = np.where(present.any(axis=0)[:, None], values[start, np.arange(joints)], 0)
+    numbers.first = float_order(first) if floats else first.astype(np.int64)
+    find_ways(numbers, points, values, present)
+    walk = _Walk(numbers, present)
+    true = walk.skew(np.where(present[..., None], values, 0.0))
+    exact = walk.skew(np.where(present[..., None], points, 0.0))
+    differences = np.zeros(true.shape)
+    around = np.stack(np.meshgrid(*[[-1.0, 0, 1]] * dims, indexing="ij"), axis=-1)
+    around = around.reshape(-1, dims)
+    every = np.arange(joints)
+
+    def settle(step: int, own: Float64) -> Float64:
+        now = true[step]
+        by_length = len(walk.kept) and walk.any_length[step]
+        mine = walk.by_length[step]
+        joints, axis = walk.kept[mine], walk.axis[step][mine]
+        if reach:
+            tried = true[step][:, None] + around
+            apart = tried - exact[step][:, None]
+            apart = np.sqrt((apart * apart).sum(axis=-1))
+            off = np.abs(tried - own[:, None])
+            if by_length:
+                told = walk.third_side(step, tried[walk.kept])[mine]
+                off[joints, :, axis] = np.abs(tried[joints, :, axis] - told)
+            cost = np.log2(1 + off).sum(axis=-1) + 0.5 * (apart / reach) ** 2
+            best = np.where(apart <= reach, cost, np.inf).argmin(axis=1)
+            now = tried[every, best]
+            starts = walk.starts[step]
+            now[starts] = true[step][starts]
+        differences[step] = walk.minus(now, own)
+        if by_length:
+            told = walk.third_side(step, now[walk.kept])[mine]
+            differences[step][joints, axis] = walk.minus(now[joints, axis], told)
+        return now
+
+    walk.go(settle)
+    found = walk.straight(differences).astype(np.int64)
+    found[~present] = 0
+    numbers.differences = found
+    return numbers
+
+
+def _bits(count: Float64, total: Float64) -> Float64:
+    """About what ``count`` differences with such a ``total`` of magnitudes cost."""
+    return count * np.log2(1 + 5.4 * total / np.maximum(count, 1))
+
+
+def find_ways(numbers: Numbers, points: Float64, values: Float64, present: Bool) -> None:
+    """Chooses links, and orders and forms by block, for what ``values`` are foretold best by."""
+    joints, dims = points.shape[1:]
+    index = float_order if numbers.floats else (lambda v: np.rint(v).astype(np.int64))
+    whole = index(np.where(present[..., None], values, 0.0))
+    blocks = len(numbers.orders)
+    own = np.zeros((joints, ORDERS, blocks, dims))
+    counts = np.zeros((joints, blocks))
+    for joint in range(joints):
+        at = np.flatnonzero(present[:, joint])
+        counts[joint] = np.bincount(at // BLOCK, minlength=blocks)
+        rows = values[at, joint]
+        for order in range(ORDERS):
+            told = _foretold(rows, order + 1)
+            off = np.abs(whole[at, joint] - index(told))
+            own[joint, order] = _by_block(off, at, blocks)
+    cost = _bits(counts[:, None, :, None], own)
+    best = _steady(cost.sum(axis=-1), 1)
+    numbers.orders = best.T + 1
+    taken = np.take_along_axis(cost, best[:, None, :, None], axis=1)[:, 0]
+    for joint, link in _links(numbers, points, values, present):
+        at = np.flatnonzero(present[:, [joint, *link.partners]].all(axis=1))
+        here = counts[joint]
+        few = np.bincount(at // BLOCK, minlength=blocks) < here
+        if link.kind != LENGTH:
+            told = _place(values[at][:, list(link.partners)], link)
+            off = _by_block(np.abs(whole[at, joint] - index(told)), at, blocks).sum(axis=-1)
+            tried = _bits(here * dims, off)[None]
+            forms = np.array([LINKED])
+        else:
+            size = link.weights[0] / (1 if numbers.floats else LENGTH_PARTS)
+            apart = values[at, joint] - values[at, link.partners[0]]
+            squares = apart**2
+            tried = np.empty((2 * dims, blocks))
+            for k in range(dims):
+                rest = size**2 - squares.sum(axis=-1) + squares[:, k]
+                root = np.sqrt(np.maximum(rest, 0))
+                free = taken[joint].sum(axis=-1) - taken[joint, :, k]
+                for half, side in enumerate((1.0, -1.0)):
+                    told = values[at, link.partners[0], k] + side * root
+                    off = np.abs(whole[at, joint, k] - index(told))
+                    total = _by_block(off[:, None], at, blocks)[:, 0]
+                    tried[2 * k + half] = free + _bits(here, total)
+            forms = np.arange(1, 2 * dims + 1)
+        tried[:, few] = np.inf
+        tried = np.concatenate([taken[joint].sum(axis=-1)[None], tried])
+        way = _steady(tried[None], 0)[0]
+        saved = tried[0] - tried[way, np.arange(blocks)]
+        if saved.sum() > 40 + 32 * (len(link.weights) - 1):
+            numbers.links[joint] = link
+            numbers.forms[:, joint] = np.array([OWN, *forms])[way]
+
+
+_CHANGE = 4.0
+"""Bits that another way than in the block before costs."""
+
+
+def _steady(cost: Float64, first: int) -> Integers:
+    """(N, B) which of (N, W, B) ways costs least in each block, another one than before (``first``,
+    before the first) only where it pays by itself."""
+    out = np.empty((cost.shape[0], cost.shape[2]), np.int64)
+    last = np.full(len(cost), first)
+    rows = np.arange(len(cost))
+    for block in range(cost.shape[2]):
+        least = cost[:, :, block].argmin(axis=1)
+        pays = cost[rows, least, block] + _CHANGE < cost[rows, last, block]
+        last = np.where(pays, least, last)
+        out[:, block] = last
+    return out
+
+
+def _foretold(rows: Float64, order: int) -> Float64:
+    """(n, D) what rows are foretold as by so many before; the first by itself."""
+    out = rows.copy()
+    out[1:] = rows[:-1]
+    if order > 1:
+        out[2:] = 2 * rows[1:-1] - rows[:-2]
+    if order > 2:
+        out[3:] = 3 * rows[2:-1] - 3 * rows[1:-2] + rows[:-3]
+    return out
+
+
+def _by_block(off: NDArray[Any], at: Integers, blocks: int) -> Float64:
+    """(blocks, D) sums of (n, D) at frames ``at``."""
+    out = np.zeros((blocks, off.shape[1]))
+    for k in range(off.shape[1]):
+        out[:, k] = np.bincount(at // BLOCK, weights=off[:, k].astype(np.float64), minlength=blocks)
+    return out
+
+
+def _place(partners: Float64, link: Link) -> Float64:
+    """(n, D) places by a line or frame."""
+    zero, one = partners[:, 0], partners[:, 1]
+    out = zero + link.weights[0] * (one - zero)
+    if link.kind == FRAME:
+        two = partners[:, 2]
+        out = out + link.weights[1] * (two - zero)
+        out = out + link.weights[2] * np.cross(one - zero, two - zero)
+    return out
+
+
+SAMPLED = 96
+"""Frames that links are looked for in."""
+
+NEAR = 24
+"""Joints before and behind that links are looked for among."""
+
+
+def _links(
+    numbers: Numbers, points: Float64, values: Float64, present: Bool
+) -> list[tuple[int, Link]]:
+    """Links that may pay, none of them to a joint that depends on the other."""
+    joints, dims = points.shape[1:]
+    rows = np.flatnonzero(present.any(axis=1))
+    rows = rows[:: max(1, len(rows) // SAMPLED)]
+    if len(rows) < 4:
+        return []
+    some = points[rows]
+    size = float(np.nanmax(np.abs(some)))
+    quantum = size * 2.0**-23 if numbers.floats else 1.0
+    slack = 4 * quantum if numbers.floats else 1.5
+    spread = np.full((joints, joints), np.inf)
+    length = np.zeros((joints, joints))
+    enough = max(4, len(rows) // 4)
+    with np.errstate(invalid="ignore"):
+        for joint in range(joints):
+            near = np.arange(max(joint - NEAR, 0), joint) if joints > 64 else np.arange(joint)
+            if not len(near):
+                continue
+            apart = np.sqrt(((some[:, near] - some[:, joint : joint + 1]) ** 2).sum(axis=-1))
+            there = np.isfinite(apart)
+            count = there.sum(axis=0)
+            apart = np.where(there, apart, 0.0)
+            mean = apart.sum(axis=0) / np.maximum(count, 1)
+            off = np.sqrt(
+                (np.where(there, apart - mean, 0.0) ** 2).sum(axis=0) / np.maximum(count, 1)
+            )
+            ok = (count >= enough) & (off <= 8 * slack)
+            spread[joint, near[ok]] = spread[near[ok], joint] = off[ok]
+            length[joint, near] = length[near, joint] = mean
+    out: list[tuple[int, Link]] = []
+    order, parents = _forest(spread, length, quantum)
+    before: list[int] = []
+    for joint, parent in zip(order, parents):
+        rigid = [q for q in before if spread[joint, q] <= slack]
+        rigid.sort(key=lambda q: length[joint, q])
+        placed = _find_place(some, joint, rigid[:5], slack, dims)
+        if placed is not None:
+            out.append((joint, placed))
+        elif parent >= 0 and dims == 3:
+            there = present[:, joint] & present[:, parent]
+            apart = points[there, joint] - points[there, parent]
+            mean = float(np.median(np.sqrt((apart**2).sum(axis=-1))))
+            weight = mean if numbers.floats else float(round(mean * LENGTH_PARTS))
+            out.append((joint, Link(LENGTH, (parent,), (float(np.float32(weight)),))))
+        before.append(joint)
+    return out
+
+
+def _forest(spread: Float64, length: Float64, quantum: float) -> tuple[list[int], list[int]]:
+    """Joints in an order in which each has its most rigid and nearest link to one before it: that
+    one, or -1."""
+    joints = len(spread)
+    weight = spread + quantum / 4 + 0.02 * length * np.isfinite(spread)
+    order: list[int] = []
+    parents: list[int] = []
+    left = set(range(joints))
+    best = np.full(joints, np.inf)
+    parent = np.full(joints, -1)
+    while left:
+        rest = np.array(sorted(left))
+        joint = int(rest[best[rest].argmin()])
+        order.append(joint)
+        parents.append(int(parent[joint]) if np.isfinite(best[joint]) else -1)
+        left.remove(joint)
+        closer = weight[joint] < best
+        best = np.where(closer, weight[joint], best)
+        parent = np.where(closer, joint, parent)
+    return order, parents
+
+
+def _find_place(
+    some: Float64, joint: int, rigid: list[int], slack: float, dims: int
+) -> Link | None:
+    """A line or frame of rigidly linked joints that has the joint in the same place throughout."""
+    mine = some[:, joint]
+    tries: list[tuple[int, ...]] = []
+    for i, one in enumerate(rigid):
+        tries += [(rigid[j], one) for j in range(i)]
+    if dims == 3:
+        for i, one in enumerate(rigid):
+            tries += [(rigid[k], rigid[j], one) for j in range(i) for k in range(j)]
+    for partners in tries:
+        there = np.isfinite(some[:, [joint, *partners], 0]).all(axis=1)
+        if there.sum() < 4:
+            continue
+        zero = some[there, partners[0]]
+        u = some[there, partners[1]] - zero
+        columns = [u]
+        if len(partners) == 3:
+            v = some[there, partners[2]] - zero
+            columns += [v, np.cross(u, v)]
+        matrix = np.stack([column.ravel() for column in columns], axis=1)
+        scale = np.sqrt((matrix**2).sum(axis=0))
+        if (scale == 0).any():
+            continue
+        wanted = (mine[there] - zero).ravel()
+        shares = np.linalg.lstsq(matrix / scale, wanted, rcond=1e-9)[0] / scale
+        shares = shares.astype(np.float32).astype(np.float64)
+        off = np.sqrt(((matrix @ shares - wanted) ** 2).mean())
+        if off <= slack and np.abs(shares[:2]).max() <= 4:
+            kind = LINE if len(partners) == 2 else FRAME
+            return Link(kind, partners, tuple(shares.tolist()))
+    return None
