@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from motioncodec.bitstream.container import Reader, Writer
 from motioncodec.bitstream.exact import NO_NUMBER
 from motioncodec.bitstream.header import KNOWN_KEYS, WINDOW, Header, step_exponent
-from motioncodec.bitstream.payload import PersonChunk, decode_chunk, encode_chunk
+from motioncodec.bitstream.payload import PersonChunk, decode_chunk, encode_chunk, layer_bits
 from motioncodec.bitstream.trajectory import Curve
 from motioncodec.clip import Clip, error_scale
 from motioncodec.errors import ClipError, ContainerError, UsageError
@@ -42,6 +42,7 @@ from motioncodec.heatmap.placement import (
 )
 from motioncodec.heatmap.rendering import SIGMA, SIZE, render_heatmaps
 from motioncodec.lossless import exact_values, find_exact
+from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import find_weights
 from motioncodec.plan import LEAST_COVERED, Settings, plan
 from motioncodec.prediction import find_numbers, values_of
@@ -100,7 +101,7 @@ def encode_clip(
         if progress:
             progress(len(range(*header.frame_span(chunk))))
     if settings.mean_error is not None:
-        mean = settings.mean_error / error_scale(clip.units)
+        mean = (settings.mean_error - settings.off_by) / error_scale(clip.units)
         stream.header = header = _step_for_mean(clip, stream, people, mean)
     writer = Writer(header.pack(), target, indexed=header.chunks > 1, alone=header.chunks == 1)
     # What has tokens is decoded with neighbours in view: these keep theirs until then.
@@ -302,6 +303,43 @@ def _confidence(clip: Clip, header: Header, person: int, chunk: int) -> NDArray[
     return np.rint(clip.confidence[first:last, person].astype(np.float64) * top).astype(np.int64)
 
 
+def trim(
+    source: Decoder, target: BinaryIO, settings: Settings, progress: Progress | None = None
+) -> int:
+    """Writes a coarser stream of what another one decodes to; returns its bytes.
+
+    Nothing else is needed: tokens of a coarser preset are chosen anew, and come out about as good
+    as from the clip itself (2 % more error from f8 to f16). Errors are promised against the clip
+    that the first stream was made of, as far as that stream promises any.
+
+    Args:
+        source: the stream.
+        target: as for :func:`encode_clip`.
+        settings: of the smaller stream. Confidences keep their bits.
+        progress: as for :func:`encode_clip`.
+
+    Raises:
+        UsageError: it would be no coarser, or what is asked for cannot be promised.
+    """
+    header = source.header
+    off_by = (header.promised or header.bound) * error_scale(header.units)
+    asked = settings.max_error is not None or settings.mean_error is not None
+    if asked and not off_by and not header.lossless:
+        raise UsageError(
+            "trim: expected a stream that was made with a bound or lossless, which alone tell how "
+            "far off it is, found one without; ask for a preset"
+        )
+    bare = not (header.bound or header.lossless or header.fine_step is not None)
+    if not asked and header.model and bare and PRESETS.index(settings.chosen) + 1 >= header.depth:
+        raise UsageError(
+            f"trim: expected a stream finer than {settings.chosen}, found one of "
+            f"{PRESETS[header.depth - 1]}"
+        )
+    bits = settings.confidence_bits if header.lossless else header.confidence
+    settings = replace(settings, confidence_bits=bits, off_by=off_by if asked else 0.0)
+    return encode_clip(source.clip(), target, settings, progress)
+
+
 class Decoder:
     """A ``.mtok`` stream, opened.
 
@@ -366,6 +404,22 @@ class Decoder:
             except ContainerError as error:
                 found.append(str(error))
         return found
+
+    def layers(self, most: int = 8) -> dict[str, float]:
+        """Share of each layer in the payload, of ``most`` chunks evenly spread. Needs no network.
+
+        Raises:
+            ModelError: the weights that say what the bytes mean are not here.
+            ContainerError: one of these chunks is damaged.
+        """
+        bits: dict[str, float] = {}
+        for chunk in range(0, self.header.chunks, max(-(-self.header.chunks // most), 1)):
+            payload = self.reader.chunk(chunk)
+            layout = self.stream.layout(chunk)
+            for layer, count in layer_bits(payload, self.header.people, layout).items():
+                bits[layer] = bits.get(layer, 0.0) + count
+        total = sum(bits.values()) or 1.0
+        return {layer: count / total for layer, count in bits.items()}
 
     def _wanted(self, frames: range) -> range:
         """Chunks that hold clip frames."""
@@ -640,4 +694,4 @@ def decode_clip(
     return Decoder(io.BytesIO(source) if isinstance(source, bytes) else source, device).clip(frames)
 
 
-__all__ = ["Decoder", "Heatmaps", "Settings", "decode_clip", "encode_clip", "plan"]
+__all__ = ["Decoder", "Heatmaps", "Settings", "decode_clip", "encode_clip", "plan", "trim"]

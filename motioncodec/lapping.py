@@ -11,13 +11,14 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 Float64 = NDArray[np.float64]
 
 
 def cosines(size: int, kind: int = 2) -> Float64:
     """(size, size) orthonormal DCT of a kind, rows to be multiplied with samples."""
+    from scipy.fft import dct  # a tenth of a second, which ``info`` need not wait for
+
     out: Float64 = dct(np.eye(size), type=kind, axis=0, norm="ortho")
     return out
 

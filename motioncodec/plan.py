@@ -60,6 +60,8 @@ class Settings:
             metric units, else in pixels; None for tokens and curves alone.
         mean_error: as max_error, for the mean over keypoints and frames.
         lossless: every float32 of keypoints and confidences to the bit, without a model.
+        off_by: what the clip is within of what it was made of, in the same unit: an error asked for
+            counts from there.
     """
 
     preset: str | None = None
@@ -70,6 +72,7 @@ class Settings:
     max_error: float | None = None
     mean_error: float | None = None
     lossless: bool = False
+    off_by: float = 0.0
 
     @property
     def chosen(self) -> str:
@@ -78,13 +81,15 @@ class Settings:
         return self.preset or ("f32" if bounded else "f16")
 
 
-def _in_units(clip: Clip, error: float | None, name: str) -> float:
-    """An error in millimetres or pixels in the clip's units, as the file has it; 0 for none."""
+def _in_units(clip: Clip, error: float | None, off_by: float, name: str) -> float:
+    """What is left of an error in millimetres or pixels in the clip's units, as the file has it; 0
+    for none."""
     if error is None:
         return 0.0
-    if not 0 < error < math.inf:
-        raise UsageError(f"{name}: expected a number above 0, found {error}")
-    return float(np.float32(error / error_scale(clip.units)))
+    if not off_by < error < math.inf:
+        found = "" if off_by == 0 else ", which what is encoded may be off by already"
+        raise UsageError(f"{name}: expected a number above {off_by:g}{found}, found {error}")
+    return float(np.float32((error - off_by) / error_scale(clip.units)))
 
 
 def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
@@ -98,8 +103,8 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     asked = [settings.max_error is not None, settings.mean_error is not None, settings.lossless]
     if sum(asked) > 1:
         raise UsageError("error: expected one of max error, mean error and lossless, found more")
-    bound = _in_units(clip, settings.max_error, "max error")
-    mean = _in_units(clip, settings.mean_error, "mean error")
+    bound = _in_units(clip, settings.max_error, settings.off_by, "max error")
+    mean = _in_units(clip, settings.mean_error, settings.off_by, "mean error")
     covered, _ = covered_joints(clip.skeleton)
     seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
     weights = None
@@ -163,6 +168,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         metadata=clip.metadata,
         fine_step=fine_step(bound or mean) if bound or mean else None,
         bound=bound,
+        promised=_in_units(clip, settings.max_error, 0.0, "max error") if settings.off_by else 0.0,
         lossless=settings.lossless,
     )
     header.check_size(len(clip.skeleton))

@@ -275,8 +275,9 @@ def find_numbers(
     if not present.any():
         return numbers
     values = points if floats else np.rint(points)
-    start: Integers = present.argmax(axis=0)
-    first = np.where(present.any(axis=0)[:, None], values[start, np.arange(joints)], 0)
+    seen = np.flatnonzero(present.any(axis=0))
+    first = np.zeros((joints, dims))
+    first[seen] = values[present.argmax(axis=0)[seen], seen]
     numbers.first = float_order(first) if floats else first.astype(np.int64)
     find_ways(numbers, points, values, present)
     walk = _Walk(numbers, present)

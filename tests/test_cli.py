@@ -203,7 +203,7 @@ def test_rm_removes_nothing_after_a_failure(here: Path) -> None:
         (["a.npz", "--preset", "f4"], "'f4' is not one of"),
         (["a.npz", "--fps", "0"], "--fps"),
         (["a.npz", "--max-error", "0"], "--max-error"),
-        (["a.npz", "--max-error", "1", "--mean-error", "1"], "found more"),
+        (["a.npz", "--max-error", "1", "--mean-error", "1"], "found both"),
         ([], "IN..."),
     ],
 )
@@ -557,6 +557,83 @@ def test_no_such_folder_is_one_line(here: Path) -> None:
     assert "No such file or directory" in lines(result)[0]
 
 
+# -- lossless, trim -------------------------------------------------------------------------------
+
+
+def test_lossless_gives_the_same_bytes(here: Path) -> None:
+    assert run("encode", "a.npz", "--lossless").exit_code == 0
+    assert run("decode", "a.mtok", "-o", "b.npz").exit_code == 0
+    one, two = read_clip("a.npz"), read_clip("b.npz")
+    assert one.keypoints.tobytes() == two.keypoints.tobytes()
+    found = json.loads(run("info", "a.mtok", "--json").stdout)
+    assert (found["lossless"], found["model"]) == (True, None)
+    assert set(found["layers"]) <= {"missing joints", "numbers"}
+    assert "every float32 to the bit" in run("info", "a.mtok").stdout
+    assert run("encode", "a.npz", "--lossless", "--preset", "f8", "-f").exit_code == 2
+
+
+def test_trim_keeps_its_promise_without_the_source(here: Path) -> None:
+    clip = read_clip("a.npz")
+    sizes = []
+    for name, arguments in (
+        ("whole", ["encode", "a.npz", "--lossless"]),
+        ("one", ["trim", "whole.mtok", "--max-error", "1"]),
+        ("five", ["trim", "one.mtok", "--max-error", "5"]),
+        ("mean", ["trim", "one.mtok", "--mean-error", "15"]),
+        ("f16", ["trim", "five.mtok", "--preset", "f16"]),
+        ("f32", ["trim", "f16.mtok", "--preset", "f32"]),
+    ):
+        result = run(*arguments, "-o", f"{name}.mtok")
+        assert result.exit_code == 0, result.stderr
+        sizes.append(Path(f"{name}.mtok").stat().st_size)
+        assert run("decode", f"{name}.mtok", "-o", f"{name}.npz").exit_code == 0
+        apart = read_clip(f"{name}.npz").keypoints.astype(float) - clip.keypoints
+        off = np.linalg.norm(apart, axis=-1) * 1000
+        if name in ("one", "five"):
+            assert 0.5 < np.nanmax(off) <= {"one": 1.0, "five": 5.0}[name]
+        if name == "mean":
+            assert np.nanmean(off) <= 15
+    assert sizes == sorted(sizes, reverse=True)
+    found = json.loads(run("info", "five.mtok", "--json").stdout)
+    assert found["max_error"] == pytest.approx(5, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "expected --max-error, --mean-error or --preset, found none"),
+        (["--preset", "f16"], 2, "expected a stream finer than f16, found one of f16"),
+        (["--preset", "f8"], 2, "expected a stream finer than f8, found one of f16"),
+        (["--max-error", "5"], 2, "expected a stream that was made with a bound or lossless"),
+    ],
+)
+def test_what_cannot_be_trimmed_is_refused(
+    here: Path, arguments: list[str], status: int, message: str
+) -> None:
+    assert run("encode", "a.npz", "-q").exit_code == 0
+    result = run("trim", "a.mtok", *arguments)
+    assert result.exit_code == status
+    assert message in result.stderr
+    assert not Path("a.trim.mtok").exists()
+
+
+def test_trim_writes_nothing_that_is_no_smaller(here: Path) -> None:
+    assert run("encode", "a.npz", "--max-error", "30", "-q").exit_code == 0
+    result = run("trim", "a.mtok", "--max-error", "31")
+    assert result.exit_code == 2
+    assert "ask for something coarser" in result.stderr
+    assert not Path("a.trim.mtok").exists()
+
+
+def test_info_tells_what_takes_how_much(here: Path) -> None:
+    run("encode", "a.npz", "-q")
+    layers = json.loads(run("info", "a.mtok", "--json").stdout)["layers"]
+    assert {"placement", "tokens f32", "tokens f16"} <= set(layers)
+    assert sum(layers.values()) == pytest.approx(1, abs=0.02)
+    assert max(layers, key=lambda name: layers[name]) == "tokens f16"
+    assert "tokens f16" in run("info", "a.mtok").stdout
+
+
 # -- info, test, compare ---------------------------------------------------------------------------
 
 
@@ -826,6 +903,7 @@ def commands() -> list[tuple[str, click.Command]]:
 def test_the_commands_are_those_of_the_contract() -> None:
     assert [name for name, _ in commands()] == [
         "compare", "decode", "encode", "evaluate", "info", "models", "test", "train",
+        "trim",
     ]  # fmt: skip
 
 

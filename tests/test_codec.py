@@ -336,6 +336,36 @@ def test_salvage_gives_the_undamaged_chunks(capture: Clip) -> None:
     assert np.nanmean(errors(found, whole)) < 0.02
 
 
+@pytest.mark.parametrize(
+    "asked", [Settings(lossless=True), Settings(max_error=0.5), Settings(max_error=30.0)],
+    ids=["lossless", "numbers", "coefficients"],
+)  # fmt: skip
+def test_salvage_gives_the_undamaged_layers(capture: Clip, asked: Settings) -> None:
+    long = replace(capture, keypoints=np.concatenate([capture.keypoints] * 24))
+    target = io.BytesIO()
+    encode_clip(long, target, asked)
+    data = target.getvalue()
+    whole = decode_clip(data)
+    broken = Decoder(io.BytesIO(data))
+    payload = broken.reader.chunk(1)
+    (first, last), start = broken.header.frame_span(1), data.index(payload)
+    # Wherever a byte is damaged in the chunk: tokens, coefficients, corrections or numbers.
+    for share in (0.0, 0.3, 0.6, 0.999):
+        at = start + int(share * len(payload))
+        damaged = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+        with pytest.raises(MotionCodecError, match="chunk 1"):
+            decode_clip(damaged)
+    decoder = Decoder(io.BytesIO(damaged), salvage=True)
+    found = decoder.clip()
+    assert decoder.damaged == {1}
+    assert found.missing[first:last].all()
+    # What other joints and frames foretell is whole; networks miss their neighbours beside the
+    # wound.
+    beside = 256 if asked.max_error == 30.0 else 0
+    for part in (slice(0, first - beside), slice(last + beside, None)):
+        np.testing.assert_array_equal(found.keypoints[part], whole.keypoints[part])
+
+
 @pytest.mark.parametrize("rate", [1.0, 23.976, 24.0, 29.97, 30.0, 60.0024986, 119.88, 1000.0])
 def test_the_format_and_the_sampler_count_frames_alike(rate: float) -> None:
     """The format may not import the sampler, so each has the formula."""

@@ -13,6 +13,7 @@ An entropy coder does not notice damage; the container's checksums do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
@@ -118,6 +119,12 @@ class Encoder:
     def many(self, values: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
         self._coder.encode(values.astype(np.int32), _any(), frequencies / TOTAL)
         return values
+
+    def spent(self) -> float:
+        """Bits so far, to a constant: words that are done with, and what the interval has been
+        narrowed to since."""
+        words, (_, size) = self._coder.pos()
+        return 32.0 * float(words) - math.log2(size)
 
     def finish(self) -> bytes:
         """Big-endian 32-bit words; zero bytes at the end, which the decoder adds by itself, are

@@ -89,6 +89,8 @@ class Header:
     fine_step: as ``keypoint_step``, of what is left over after all that; None where that is not
         coded.
     bound: in the clip's units, what every keypoint is within; 0 for none. Only with a fine step.
+    promised: the same against what the clip was made of, where that had a bound of its own; 0 where
+        both are the same.
     lossless: keypoints are float32 to the bit, and so are confidences, if ``confidence`` is not 0.
     """
 
@@ -113,6 +115,7 @@ class Header:
     covered: tuple[int, ...] = ()
     fine_step: int | None = None
     bound: float = 0.0
+    promised: float = 0.0
     lossless: bool = False
 
     @property
@@ -192,6 +195,8 @@ class Header:
                 out[_COVERED] = _fold(bytes(canonical & 0xFF for canonical in self.covered))
         if self.fine_step is not None:
             out[_REFINEMENT] = [self.fine_step, float(self.bound)]
+            if self.promised:
+                out[_REFINEMENT].append(float(self.promised))
         if self.lossless:
             out[_LOSSLESS] = 1
         if self.ids:
@@ -247,7 +252,7 @@ class Header:
                 "header: expected whole numbers as references, found something else"
             )
         model = _whole(packed, _MODEL, 0, 0, 1 << 24)
-        fine_step, bound = _refinement(packed)
+        fine_step, bound, promised = _refinement(packed)
         out = cls(
             frames=_whole(packed, _FRAMES, None, 0, MAX_FRAMES),
             frame_rate=float(rate),
@@ -270,6 +275,7 @@ class Header:
             covered=_covered(packed, len(names)),
             fine_step=fine_step,
             bound=bound,
+            promised=promised,
             lossless=bool(_whole(packed, _LOSSLESS, 0, 1 if _LOSSLESS in packed else 0, 1)),
         )
         if out.model and not 1 <= out.depth <= 3:
@@ -324,24 +330,25 @@ def _origin_step(dims: int, model: int) -> int:
     return steps[model & 3] if dims == 3 else 0
 
 
-def _refinement(packed: Mapping[int, Any]) -> tuple[int | None, float]:
-    """Step and bound of what is left over."""
+def _refinement(packed: Mapping[int, Any]) -> tuple[int | None, float, float]:
+    """Step and bound of what is left over, and the bound that is promised."""
     if _REFINEMENT not in packed:
-        return None, 0.0
+        return None, 0.0, 0.0
     value = packed[_REFINEMENT]
     if (
         not isinstance(value, list)
-        or len(value) != 2
+        or len(value) not in (2, 3)
         or type(value[0]) is not int
         or not -400 <= value[0] <= 400
-        or type(value[1]) is not float
-        or not 0 <= value[1] <= 1e30
+        or any(type(bound) is not float for bound in value[1:])
+        or not 0 <= value[1] <= value[-1] <= 1e30
+        or (len(value) == 3 and not value[1])
     ):
         raise ContainerError(
-            f"header: expected a step from -400 to 400 and a bound from 0 under key "
-            f"{_REFINEMENT}, found {str(value)[:60]}"
+            f"header: expected a step from -400 to 400 and one or two rising bounds from 0 under "
+            f"key {_REFINEMENT}, found {str(value)[:60]}"
         )
-    return value[0], value[1]
+    return value[0], value[1], value[2] if len(value) == 3 else 0.0
 
 
 def _covered(packed: Mapping[int, Any], joints: int) -> tuple[int, ...]:

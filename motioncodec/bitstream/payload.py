@@ -3,7 +3,7 @@ and confidence, under one range coder. The same lines write and read (see `entro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -203,8 +203,37 @@ def decode_chunk(data: bytes, people: int, layout: Layout) -> list[PersonChunk]:
     return [_code_person(coder, PersonChunk.empty(layout), layout) for _ in range(people)]
 
 
-def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChunk:
+def layer_bits(data: bytes, people: int, layout: Layout) -> dict[str, float]:
+    """Bits of each layer of a chunk, in the order in which they are written.
+
+    Raises:
+        ContainerError: as :func:`decode_chunk`.
+    """
+    coder = Encoder()
+    out: dict[str, float] = {}
+    last = coder.spent()
+
+    def note(layer: str) -> None:
+        nonlocal last
+        now = coder.spent()
+        out[layer] = out.get(layer, 0.0) + now - last
+        last = now
+
+    for person in decode_chunk(data, people, layout):
+        _code_person(coder, person, layout, note)
+    return out
+
+
+def _code_person(
+    coder: Coder,
+    given: PersonChunk,
+    layout: Layout,
+    note: Callable[[str], None] = lambda layer: None,
+) -> PersonChunk:
+    """Writes a person and returns it, or reads one; ``note`` is told of each layer once it is
+    done."""
     missing = _code_missing(coder, given.missing)
+    note("missing joints")
     out = PersonChunk(missing)
     if missing.all() and not layout.exact:
         # Nothing else is written, and what reads needs shapes alone.
@@ -212,8 +241,10 @@ def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChun
     if layout.exact:
         assert given.exact is not None
         out.exact = code_exact(coder, given.exact, ~missing)
+        note("numbers")
         if given.exact_confidence is not None:
             out.exact_confidence = code_exact(coder, given.exact_confidence, ~missing)
+            note("confidence")
         return out
     in_numbers = layout.bounded and bool(coder.bits(int(given.numbers is not None), 1))
     if layout.priors and (not in_numbers or coder.bits(int(given.placed), 1)):
@@ -222,21 +253,28 @@ def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChun
         out.turn = code_knots(coder, given.turn, "heading" if layout.dims == 3 else "box")
         if given.bones is not None:
             out.bones = code_bones(coder, given.bones, len(layout.priors))
-        for prior, tokens in zip(layout.priors, given.tokens):
+        note("placement")
+        for level, (prior, tokens) in enumerate(zip(layout.priors, given.tokens)):
             out.tokens.append(prior.code(coder, tokens, out.tokens))
+            note(f"tokens {level + 1}")
     if given.extra is not None and not in_numbers:
         out.extra = code_curve(coder, given.extra, "keypoint")
+        note("other joints")
     if given.confidence is not None:
         out.confidence = _code_confidence(coder, given.confidence, missing, layout.confidence_bits)
+        note("confidence")
     if in_numbers:
         empty = Numbers.empty(layout.frames, layout.joints, layout.dims, floats=False)
         out.numbers = code_numbers(coder, given.numbers or empty, ~missing)
+        note("numbers")
         return out
     if given.fine is not None:
         assert layout.classes is not None
         out.fine = code_coefficients(coder, given.fine, layout.classes)
+        note("refinement")
     if given.corrections is not None:
         out.corrections = code_corrections(coder, given.corrections, ~missing)
+        note("corrections")
     return out
 
 

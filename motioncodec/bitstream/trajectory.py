@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dst, idst
 
 from motioncodec.bitstream.entropy import (
     ESCAPE,
@@ -71,6 +70,8 @@ def analyse(values: Float64, step: float, dead_zone: float = DEAD_ZONE) -> Curve
     Raises:
         ContainerError: a value is above :data:`MAX_KNOT` steps, or not finite.
     """
+    from scipy.fft import dst  # a tenth of a second, which ``info`` need not wait for
+
     blocks = (len(values) - 1) // BLOCK
     if not np.abs(values).max(initial=0.0) <= MAX_KNOT * step:
         raise ContainerError(
@@ -87,6 +88,8 @@ def analyse(values: Float64, step: float, dead_zone: float = DEAD_ZONE) -> Curve
 
 def synthesise(curve: Curve, step: float) -> Float64:
     """Inverse of :func:`analyse`: (32 B + 1, C) values."""
+    from scipy.fft import idst
+
     blocks, channels = curve.sines.shape[:2]
     inside = _lines(curve.knots, step)
     if curve.sines.any():

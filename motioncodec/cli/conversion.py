@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,6 +19,7 @@ from motioncodec.cli.options import (
     model_option,
     output_dir_option,
     output_option,
+    quality_options,
     quiet_option,
     reading_options,
     remove_option,
@@ -97,32 +99,7 @@ def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:
 @click.argument("inputs", nargs=-1, required=True, metavar="IN...")
 @output_option
 @output_dir_option
-@click.option(
-    "--preset",
-    type=click.Choice(["f8", "f16", "f32"]),
-    help="Quality: f8 is the finest and largest, f32 the coarsest and smallest.  [default: f16, or "
-    "f32 with --max-error or --mean-error]",
-)
-@click.option(
-    "--effort",
-    type=click.IntRange(1, 9),
-    default=3,
-    show_default=True,
-    metavar="N",
-    help="1 to 9: how hard to search for fewer bits and a smaller error; decoding costs the same.",
-)
-@click.option(
-    "--max-error",
-    type=click.FloatRange(0, min_open=True),
-    metavar="E",
-    help="What every joint of every frame must be within: mm in 3D, pixels in 2D.",
-)
-@click.option(
-    "--mean-error",
-    type=click.FloatRange(0, min_open=True),
-    metavar="E",
-    help="What all joints of all frames must be within on average.",
-)
+@quality_options
 @click.option(
     "--lossless", is_flag=True, help="Every float32 as it is, to the bit; no model, no tokens."
 )
@@ -143,10 +120,7 @@ def encode(
     inputs: tuple[str, ...],
     output: str | None,
     output_dir: str | None,
-    preset: str | None,
-    effort: int,
-    max_error: float | None,
-    mean_error: float | None,
+    quality: dict[str, Any],
     lossless: bool,
     model: str | None,
     confidence: str,
@@ -161,7 +135,7 @@ def encode(
     IN is a BVH, CSV, npz, npy or JSON file, a folder of JSON frames, or - for standard input. The
     output is written beside it: walk.v2.bvh becomes walk.v2.mtok. Inputs are kept.
     """
-    from motioncodec.codec import Settings
+    from motioncodec.codec import Settings, encode_clip
 
     jobs = pair(
         inputs, output, output_dir, encoded_name, binary=True, force=force, remove=remove
@@ -169,42 +143,118 @@ def encode(
     check_model(model, device)
     if output_dir is not None:
         os.makedirs(output_dir, exist_ok=True)
-    if sum([max_error is not None, mean_error is not None, lossless]) > 1:
-        raise UsageError("expected one of --max-error, --mean-error and --lossless, found more")
-    if lossless and (preset or model):
-        raise UsageError("--lossless: expected neither --preset nor --model beside it, found one")
+    if lossless and any(quality[name] for name in ("max_error", "mean_error", "preset")):
+        raise UsageError("--lossless: expected no preset and no error beside it, found one")
     bits = 0 if confidence == "off" else int(confidence)
-    settings = Settings(preset, model, device, bits, effort, max_error, mean_error, lossless)
+    settings = Settings(
+        **quality, model=model, device=device, confidence_bits=bits, lossless=lossless
+    )
     report = Report(quiet)
     with report.bar(len(jobs) if len(jobs) > 1 else None, "encode", "file", scale=False) as done:
         for job in jobs:
             with report.about(job.label):
                 refuse_existing(job, force)
                 clip = read_source(job.source, job.label, reading)
-                data = _encoded(clip, settings, report, job.label)
-                with written(job, force, durable=remove) as target:
-                    target.write(data)
-                if remove:
-                    remove_input(job)
-                if job.target != STANDARD:
-                    rate = 8 * len(data) / clip.duration if clip.frames else 0.0
-                    report.say(
-                        f"{printable(job.label)}: {printable(job.target)}, {clip.frames} frames, "
-                        f"{len(data):,} bytes, {rate:,.0f} bit/s"
-                    )
+                data = _gathered(encode_clip, clip, clip.frames, settings, report, job.label)
+                _deliver(data, clip.frames, clip.duration, job, force, remove, report)
             done(1)
     return report.status
 
 
-def _encoded(clip: Clip, settings: Settings, report: Report, label: str) -> bytes:
-    """The stream of a clip, whole: small, and so that a failure leaves no half of one."""
-    from motioncodec.codec import encode_clip
-
+def _gathered(
+    make: Callable[[Any, BinaryIO, Settings, Callable[[int], object]], int],
+    source: object,
+    frames: int,
+    settings: Settings,
+    report: Report,
+    label: str,
+) -> bytes:
+    """A stream, whole: small, and so that a failure leaves no half of one."""
     target = io.BytesIO()
     # Tokens and bytes of a frame count one each.
-    with report.bar(2 * clip.frames, label, "frame") as done:
-        encode_clip(clip, target, settings, done)
+    with report.bar(2 * frames, label, "frame") as done:
+        make(source, target, settings, done)
     return target.getvalue()
+
+
+def _deliver(
+    data: bytes, frames: int, duration: float, job: Job, force: bool, remove: bool, report: Report
+) -> None:
+    """Writes a stream and says so."""
+    with written(job, force, durable=remove) as target:
+        target.write(data)
+    if remove:
+        remove_input(job)
+    if job.target != STANDARD:
+        rate = 8 * len(data) / duration if frames else 0.0
+        report.say(
+            f"{printable(job.label)}: {printable(job.target)}, {frames} frames, "
+            f"{len(data):,} bytes, {rate:,.0f} bit/s"
+        )
+
+
+def trimmed_name(source: str) -> str:
+    """``walk.v2.mtok`` to ``walk.v2.trim.mtok``."""
+    return decoded_name(source, f".trim{SUFFIX}")
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("inputs", nargs=-1, required=True, metavar="IN.mtok...")
+@output_option
+@output_dir_option
+@quality_options
+@model_option
+@device_option
+@force_option
+@remove_option
+@quiet_option
+def trim(
+    inputs: tuple[str, ...],
+    output: str | None,
+    output_dir: str | None,
+    quality: dict[str, Any],
+    model: str | None,
+    device: str,
+    force: bool,
+    remove: bool,
+    quiet: bool,
+) -> int:
+    """Make .mtok files coarser and smaller, without what they were made of.
+
+    From files with a bound, or lossless ones, to a larger bound; from any to a coarser preset. The
+    output is written beside the input: walk.mtok becomes walk.trim.mtok. Inputs are kept.
+    """
+    from motioncodec.codec import Settings, trim
+
+    if not any(quality[name] for name in ("max_error", "mean_error", "preset")):
+        raise UsageError("trim: expected --max-error, --mean-error or --preset, found none")
+    jobs = pair(
+        inputs, output, output_dir, trimmed_name, binary=True, force=force, remove=remove
+    )  # fmt: skip
+    check_model(model, device)
+    if output_dir is not None:
+        os.makedirs(output_dir, exist_ok=True)
+    settings = Settings(**quality, device=device)
+    report = Report(quiet)
+    with report.bar(len(jobs) if len(jobs) > 1 else None, "trim", "file", scale=False) as done:
+        for job in jobs:
+            with report.about(job.label):
+                refuse_existing(job, force)
+                with opened(job.source) as file:
+                    size = file.seek(0, 2)
+                    file.seek(0)
+                    decoder = open_stream(file, device, model)
+                    header = decoder.header
+                    data = _gathered(trim, decoder, header.frames, settings, report, job.label)
+                if len(data) >= size:
+                    raise UsageError(
+                        f"expected a stream of fewer than its {size:,} bytes, found "
+                        f"{len(data):,}; ask for something coarser"
+                    )
+                duration = header.frames / header.frame_rate
+                _deliver(data, header.frames, duration, job, force, remove, report)
+            done(1)
+    return report.status
 
 
 @click.command(context_settings=CONTEXT)
@@ -307,7 +357,12 @@ def decode(
                     remove_input(job)
                 for chunk in sorted(decoder.damaged):
                     first, last = decoder.header.frame_span(chunk)
-                    report.fail(job.label, f"frames {first}:{last} are damaged and left missing")
+                    beside = "; frames beside them may be beyond the bound"
+                    report.fail(
+                        job.label,
+                        f"frames {first}:{last} are damaged and left missing"
+                        + (beside if decoder.header.bound else ""),
+                    )
                 if job.target != STANDARD:
                     count = len(decoder.frames(some))
                     report.say(

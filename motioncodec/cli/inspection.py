@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 def info(files: tuple[str, ...], as_json: bool, quiet: bool) -> int:
-    """Show what .mtok files hold, without decoding them."""
+    """Show what .mtok files hold, and what takes how much of them."""
     if list(files).count(STANDARD) > 1:
         raise UsageError("-: expected standard input once, found it twice")
     report = Report(quiet)
@@ -49,7 +49,7 @@ def info(files: tuple[str, ...], as_json: bool, quiet: bool) -> int:
 
 
 def describe(file: BinaryIO, name: str) -> dict[str, Any]:
-    """What the header and the lengths of a file say.
+    """What the header, the lengths and some chunks of a file say.
 
     Args:
         file: one that seeks.
@@ -58,17 +58,16 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
     Raises:
         ContainerError: the header is damaged.
     """
-    from motioncodec.bitstream.container import Reader
-    from motioncodec.bitstream.header import KNOWN_KEYS, Header
     from motioncodec.clip import error_scale
+    from motioncodec.codec import Decoder
     from motioncodec.model.config import PRESETS
     from motioncodec.model.weights import shipped
     from motioncodec.skeleton import Skeleton, find_skeleton
 
     size = file.seek(0, 2)
     file.seek(0)
-    reader = Reader(file, KNOWN_KEYS, chunks_of=lambda packed: Header.unpack(packed).chunks)
-    header = Header.unpack(reader.header)
+    decoder = Decoder(file)
+    reader, header = decoder.reader, decoder.header
     skeleton = Skeleton(header.names) if header.skeleton == 0 else find_skeleton(header.skeleton)
     damage = overhead = None
     try:
@@ -78,6 +77,18 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
             reader.chunk(reader.chunk_count - 1)
     except ContainerError as error:
         damage, overhead = explain(error), None
+    layers = None
+    if damage is None:
+        try:
+            layers = {
+                f"tokens {PRESETS[int(name[-1]) - 1]}" if name[:-1] == "tokens " else name: share
+                for name, share in decoder.layers().items()
+                if share >= 0.0005
+            }
+        except ModelError:
+            pass  # only the weights tell what is what
+        except ContainerError as error:
+            damage = explain(error)
     names = {weights.id: weights.name for weights in shipped()}
     inside = [header.model > 0 and canonical >= 0 for canonical in skeleton.covered]
     duration = header.frames / header.frame_rate
@@ -101,17 +112,23 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
         "units": header.units,
         "up": header.up,
         "confidence_bits": header.confidence,
-        "max_error": header.bound * error_scale(header.units) if header.bound else None,
+        "max_error": (header.promised or header.bound) * error_scale(header.units)
+        if header.bound
+        else None,
+        "lossless": header.lossless,
         "bytes": size,
         "bit_rate": 8 * size / duration if duration else None,
         "chunks": reader.chunk_count,
         "overhead_bytes": overhead,
+        "layers": layers,
         "metadata": header.metadata,
         "damage": damage,
     }
 
 
 def _bound(one: dict[str, Any]) -> str:
+    if one["lossless"]:
+        return "0: every float32 to the bit"
     if one["max_error"] is None:
         return "none given: the preset's quality"
     return f"{one['max_error']:.6g} {'px' if one['units'] == 'px' else 'mm'}, every joint and frame"
@@ -119,7 +136,8 @@ def _bound(one: dict[str, Any]) -> str:
 
 def _table(one: dict[str, Any]) -> str:
     """For people to read."""
-    model = "none: every joint is written as a curve"
+    model = "none: every joint is written as "
+    model += "numbers" if one["lossless"] else "a curve"
     if one["fingerprint"] is not None:
         name = one["model"] or f"number {one['model_id']}, which is not installed"
         # Shipped weights from id 3 on are named by their number alone.
@@ -146,6 +164,10 @@ def _table(one: dict[str, Any]) -> str:
         ("chunks", str(one["chunks"])),
         ("overhead", overhead),
     ]
+    if one["layers"]:
+        some = "" if one["chunks"] <= 8 else ", of some chunks"
+        shares = ", ".join(f"{layer} {share:.0%}" for layer, share in one["layers"].items())
+        rows.append(("payload", shares + some))
     rows += [(f"metadata {key}", str(value)) for key, value in one["metadata"].items()]
     if one["damage"] is not None:
         rows.append(("damage", one["damage"]))

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from motioncodec.clip import UNITS, UP_AXES
+from motioncodec.errors import UsageError
 from motioncodec.io import READERS
 from motioncodec.skeleton import REGISTRY
 
@@ -118,3 +119,59 @@ frames_option = click.option(
     metavar="A:B",
     help="Frames A to B - 1 of the clip, counted from 0; either may be left out.",
 )
+
+
+def quality_options(command: Command) -> Command:
+    """How good a stream is to be, for the command as one ``quality``: fields of
+    :class:`motioncodec.codec.Settings`."""
+
+    @wraps(command)
+    def gathered(
+        *,
+        preset: str | None,
+        effort: int,
+        max_error: float | None,
+        mean_error: float | None,
+        **rest: Any,
+    ) -> Any:
+        if max_error is not None and mean_error is not None:
+            raise UsageError("expected --max-error or --mean-error, found both")
+        quality = {
+            "preset": preset, "effort": effort, "max_error": max_error, "mean_error": mean_error,
+        }  # fmt: skip
+        return command(quality=quality, **rest)
+
+    decorated: Command = gathered
+    for option in reversed(
+        (
+            click.option(
+                "--preset",
+                type=click.Choice(["f8", "f16", "f32"]),
+                help="Quality: f8 is the finest and largest, f32 the coarsest and smallest.  "
+                "[default: f16, or f32 with an error]",
+            ),
+            click.option(
+                "--effort",
+                type=click.IntRange(1, 9),
+                default=3,
+                show_default=True,
+                metavar="N",
+                help="1 to 9: how hard to search for fewer bits and a smaller error; decoding "
+                "costs the same.",
+            ),
+            click.option(
+                "--max-error",
+                type=click.FloatRange(0, min_open=True),
+                metavar="E",
+                help="What every joint of every frame must be within: mm in 3D, pixels in 2D.",
+            ),
+            click.option(
+                "--mean-error",
+                type=click.FloatRange(0, min_open=True),
+                metavar="E",
+                help="What all joints of all frames must be within on average.",
+            ),
+        )
+    ):
+        decorated = option(decorated)
+    return decorated

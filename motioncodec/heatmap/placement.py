@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, median_filter
 
 from motioncodec.skeleton import CANONICAL
 
@@ -232,6 +231,8 @@ def find_heading(points: Float64) -> Float64:
     along +x once the heading is taken off. Smoothing the vector, not the angle, lets a frame in
     which the person lies on their side say little.
     """
+    from scipy.ndimage import gaussian_filter1d  # ``info`` need not wait for it
+
     across = np.zeros((len(points), 2))
     for part in ("shoulder", "hip"):
         side = points[:, _AT["right_" + part]] - points[:, _AT["left_" + part]]
@@ -246,6 +247,8 @@ def find_size(points: Float64) -> Float64:
     """(T,) units per body unit of a smoothed box about (T, 20, 2) points, gaps bridged."""
     seen = np.isfinite(points[..., 0])
     low = np.where(seen[..., None], points, np.inf).min(axis=1)
+    from scipy.ndimage import gaussian_filter1d, median_filter
+
     high = np.where(seen[..., None], points, -np.inf).max(axis=1)
     half = np.where(seen.any(axis=1), (high - low).max(axis=1) / 2, np.nan)
     half[~(half > 0)] = np.nan
