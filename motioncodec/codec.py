@@ -90,6 +90,11 @@ def encode_clip(
         MotionCodecError: what was asked for cannot be done.
     """
     settings = settings or Settings()
+    if settings.bitrate is not None:
+        data = _within_rate(clip, settings)
+        if progress:
+            progress(2 * clip.frames)
+        return target.write(data)
     header, weights = plan(clip, settings)
     stream = Stream(header, settings.device, weights)
     chunks = range(header.chunks)
@@ -115,6 +120,52 @@ def encode_clip(
         if chunk - reach in chunks:
             _write(writer, stream, people, chunk - reach, reach)
     return writer.close()
+
+
+def _within_rate(clip: Clip, settings: Settings) -> bytes:
+    """The stream with the least mean error of those that take no more than the bit rate: that of
+    the finest preset, or one with a mean error that takes nearly all of it."""
+    assert settings.bitrate is not None
+    most = int(settings.bitrate * clip.duration / 8)
+    free = replace(settings, bitrate=None)
+
+    def made(asked: Settings) -> bytes:
+        target = io.BytesIO()
+        encode_clip(clip, target, asked)
+        return target.getvalue()
+
+    def error(data: bytes) -> float:
+        apart = decode_clip(data, settings.device).keypoints.astype(np.float64) - clip.keypoints
+        return float(np.nanmean(np.linalg.norm(apart, axis=-1))) * error_scale(clip.units)
+
+    if settings.preset is None:
+        presets = [made(replace(free, preset=preset)) for preset in PRESETS]
+    else:
+        presets = [made(free)]
+    fitting = [data for data in presets if len(data) <= most]
+    if not fitting:
+        least = 8 * min(map(len, presets)) / clip.duration if clip.frames else 0.0
+        raise UsageError(
+            f"bitrate: expected at least the {math.ceil(least)} bit/s that this clip takes, "
+            f"found {settings.bitrate:g}"
+        )
+    if clip.missing.all():
+        return fitting[0]
+    best = min(fitting, key=error)
+    # Size falls with the error asked for: from below and above to a fiftieth of the size.
+    low, high = 0.0, error(best)
+    asked = high / 2
+    for _ in range(12):
+        data = made(replace(free, mean_error=asked))
+        if len(data) > most:
+            low = asked
+        else:
+            high = asked
+            best = data
+            if len(data) > 0.98 * most:
+                break
+        asked = high / 2 if low == 0 else math.sqrt(low * high)
+    return best
 
 
 def _finish(

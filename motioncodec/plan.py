@@ -59,6 +59,7 @@ class Settings:
         max_error: what every keypoint of every frame is to be within, in millimetres for clips in
             metric units, else in pixels; None for tokens and curves alone.
         mean_error: as max_error, for the mean over keypoints and frames.
+        bitrate: bits a second that the stream takes at most, on the whole; as good as it gets there.
         lossless: every float32 of keypoints and confidences to the bit, without a model.
         off_by: what the clip is within of what it was made of, in the same unit: an error asked for
             counts from there.
@@ -71,6 +72,7 @@ class Settings:
     effort: int = 3
     max_error: float | None = None
     mean_error: float | None = None
+    bitrate: float | None = None
     lossless: bool = False
     off_by: float = 0.0
 
@@ -100,9 +102,11 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         raise UsageError(f"effort: expected 1 to 9, found {settings.effort}")
     if settings.confidence_bits not in (0, 4, 8):
         raise UsageError(f"confidence: expected off, 4 or 8 bits, found {settings.confidence_bits}")
-    asked = [settings.max_error is not None, settings.mean_error is not None, settings.lossless]
-    if sum(asked) > 1:
-        raise UsageError("error: expected one of max error, mean error and lossless, found more")
+    errors = settings.max_error, settings.mean_error, settings.bitrate
+    if sum(error is not None for error in errors) + settings.lossless > 1:
+        raise UsageError(
+            "error: expected one of max error, mean error, bit rate and lossless, found more"
+        )
     bound = _in_units(clip, settings.max_error, settings.off_by, "max error")
     mean = _in_units(clip, settings.mean_error, settings.off_by, "mean error")
     covered, _ = covered_joints(clip.skeleton)

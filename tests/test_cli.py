@@ -203,7 +203,7 @@ def test_rm_removes_nothing_after_a_failure(here: Path) -> None:
         (["a.npz", "--preset", "f4"], "'f4' is not one of"),
         (["a.npz", "--fps", "0"], "--fps"),
         (["a.npz", "--max-error", "0"], "--max-error"),
-        (["a.npz", "--max-error", "1", "--mean-error", "1"], "found both"),
+        (["a.npz", "--max-error", "1", "--mean-error", "1"], "found more"),
         ([], "IN..."),
     ],
 )
@@ -601,7 +601,7 @@ def test_trim_keeps_its_promise_without_the_source(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ([], 2, "expected --max-error, --mean-error or --preset, found none"),
+        ([], 2, "expected --max-error, --mean-error, --bitrate or --preset, found none"),
         (["--preset", "f16"], 2, "expected a stream finer than f16, found one of f16"),
         (["--preset", "f8"], 2, "expected a stream finer than f8, found one of f16"),
         (["--max-error", "5"], 2, "expected a stream that was made with a bound or lossless"),

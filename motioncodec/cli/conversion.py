@@ -13,6 +13,7 @@ import click
 
 from motioncodec.cli.options import (
     CONTEXT,
+    QUALITIES,
     device_option,
     force_option,
     frames_option,
@@ -143,8 +144,8 @@ def encode(
     check_model(model, device)
     if output_dir is not None:
         os.makedirs(output_dir, exist_ok=True)
-    if lossless and any(quality[name] for name in ("max_error", "mean_error", "preset")):
-        raise UsageError("--lossless: expected no preset and no error beside it, found one")
+    if lossless and any(quality[name] for name in QUALITIES):
+        raise UsageError("--lossless: expected no preset, error or bit rate beside it, found one")
     bits = 0 if confidence == "off" else int(confidence)
     settings = Settings(
         **quality, model=model, device=device, confidence_bits=bits, lossless=lossless
@@ -226,8 +227,10 @@ def trim(
     """
     from motioncodec.codec import Settings, trim
 
-    if not any(quality[name] for name in ("max_error", "mean_error", "preset")):
-        raise UsageError("trim: expected --max-error, --mean-error or --preset, found none")
+    if not any(quality[name] for name in QUALITIES):
+        raise UsageError(
+            "trim: expected --max-error, --mean-error, --bitrate or --preset, found none"
+        )
     jobs = pair(
         inputs, output, output_dir, trimmed_name, binary=True, force=force, remove=remove
     )  # fmt: skip

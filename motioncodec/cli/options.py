@@ -18,6 +18,9 @@ Command = Callable[..., Any]
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
+QUALITIES = ("preset", "max_error", "mean_error", "bitrate")
+"""Ways to say how good a stream is to be."""
+
 force_option = click.option(
     "-f", "--force", is_flag=True, help="Replace existing outputs; write binary to a terminal."
 )
@@ -132,12 +135,14 @@ def quality_options(command: Command) -> Command:
         effort: int,
         max_error: float | None,
         mean_error: float | None,
+        bitrate: float | None,
         **rest: Any,
     ) -> Any:
-        if max_error is not None and mean_error is not None:
-            raise UsageError("expected --max-error or --mean-error, found both")
+        if sum(one is not None for one in (max_error, mean_error, bitrate)) > 1:
+            raise UsageError("expected one of --max-error, --mean-error and --bitrate, found more")
         quality = {
             "preset": preset, "effort": effort, "max_error": max_error, "mean_error": mean_error,
+            "bitrate": bitrate,
         }  # fmt: skip
         return command(quality=quality, **rest)
 
@@ -170,6 +175,12 @@ def quality_options(command: Command) -> Command:
                 type=click.FloatRange(0, min_open=True),
                 metavar="E",
                 help="What all joints of all frames must be within on average.",
+            ),
+            click.option(
+                "--bitrate",
+                type=click.FloatRange(0, min_open=True),
+                metavar="R",
+                help="Bits a second that a file may take; as good as it gets with these.",
             ),
         )
     ):
