@@ -16,14 +16,14 @@ import numpy as np
 from motioncodec.bitstream import numbers, refinement
 from motioncodec.bitstream.entropy import normalise
 from motioncodec.clip import Clip
-from motioncodec.codec import _extra, _left, _place, _tokens
+from motioncodec.encoding import Encoding
+from motioncodec.heatmap.placement import to_model_axes
 from motioncodec.io import read_clip
 from motioncodec.lossless import find_exact
-from motioncodec.plan import Settings, plan
+from motioncodec.plan import Settings
 from motioncodec.prediction import find_numbers
 from motioncodec.refinement import correction_step, find_coefficients, fine_step, kept_bound
 from motioncodec.skeleton import Skeleton
-from motioncodec.stream import Stream
 
 BOUNDS = (40.0, 20.0, 10.0, 5.0, 2.0, 1.0)
 LONGEST = 4096
@@ -31,14 +31,10 @@ LONGEST = 4096
 
 def counts_of(clip: Clip, preset: str) -> np.ndarray:
     """Counts of the first chunk at every bound."""
-    header, weights = plan(clip, Settings(preset, effort=1, max_error=10.0))
-    stream = Stream(header, "cpu", weights)
-    mine = _place(clip, stream, 0)
-    for chunk in range(header.chunks):
-        if header.model and mine[chunk].present:
-            mine[chunk].tokens = _tokens(clip, stream, mine, 0, chunk, 1)
-    mine[0].extra = _extra(clip, stream, mine, 0, 0)
-    left = _left(clip, stream, mine, 0, 0)
+    encoding = Encoding(clip, Settings(preset, effort=1, max_error=10.0))
+    stream, mine = encoding.stream, encoding.people[0]
+    true = to_model_axes(clip.keypoints[slice(*stream.header.frame_span(0)), 0], clip.up)
+    left = true - encoding.known(0, 0)
     heading = stream.heading_at_clip_rate(mine, 0, 0)
     total = np.zeros((), np.int64)
     for bound in BOUNDS:

@@ -59,7 +59,7 @@ class Settings:
         max_error: what every keypoint of every frame is to be within, in millimetres for clips in
             metric units, else in pixels; None for tokens and curves alone.
         mean_error: as max_error, for the mean over keypoints and frames.
-        bitrate: bits a second that the stream takes at most, on the whole; as good as it gets there.
+        bitrate: bits a second that the stream takes at most; as good as it gets with these.
         lossless: every float32 of keypoints and confidences to the bit, without a model.
         off_by: what the clip is within of what it was made of, in the same unit: an error asked for
             counts from there.

@@ -298,13 +298,15 @@ class Stream:
         self, mine: dict[int, PersonChunk], person: int, chunk: int
     ) -> Float64:
         """(F, K, D) all joints in the models' axes at a chunk's clip frames, before refinement."""
-        points = self.body_at_clip_rate(mine, person, chunk)
-        curve = mine[chunk].extra
-        if curve is not None:
-            points[:, self.extra] = decode_extra(
-                curve, points, self.extra, self.extra_rounds, self.header
+        return self.with_extra(self.body_at_clip_rate(mine, person, chunk), mine[chunk])
+
+    def with_extra(self, body: Float64, one: PersonChunk) -> Float64:
+        """(F, K, D) a decoded body and the joints outside it, from their curves."""
+        if one.extra is not None:
+            body[:, self.extra] = decode_extra(
+                one.extra, body, self.extra, self.extra_rounds, self.header
             )
-        return points
+        return body
 
     def heading_at_clip_rate(
         self, mine: dict[int, PersonChunk], person: int, chunk: int

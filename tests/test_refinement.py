@@ -151,6 +151,28 @@ def test_a_mean_is_kept_and_used_up(capture: Clip, walk: Clip, bound: float) -> 
         assert mean > 0.6 * bound or stream.header.fine_step is None
 
 
+@pytest.mark.parametrize("rate", [250.0, 600.0, 2000.0, 9000.0])
+def test_a_rate_is_kept_and_used_up(capture: Clip, rate: float) -> None:
+    data = io.BytesIO()
+    size = encode_clip(capture, data, Settings(bitrate=rate))
+    assert size <= rate * capture.duration / 8
+    # A step finer takes some 7 % more, and a preset's tokens alone are what they are.
+    assert size > 0.85 * rate * capture.duration / 8 or rate < 1000
+    found = Stream(io.BytesIO(data.getvalue())).clip()
+    off = np.nanmean(np.linalg.norm(found.keypoints - capture.keypoints, axis=-1))
+    for other in ("f32", "f16", "f8"):
+        target = io.BytesIO()
+        if encode_clip(capture, target, Settings(other)) <= rate * capture.duration / 8:
+            again = Stream(io.BytesIO(target.getvalue())).clip()
+            alone = np.nanmean(np.linalg.norm(again.keypoints - capture.keypoints, axis=-1))
+            assert off <= alone * 1.001
+
+
+def test_a_rate_that_is_too_low_is_refused(capture: Clip) -> None:
+    with pytest.raises(UsageError, match="expected at least the [0-9]+ bit/s"):
+        encode_clip(capture, io.BytesIO(), Settings(bitrate=20.0))
+
+
 def test_both_errors_at_once_are_refused(stick: Clip) -> None:
     with pytest.raises(UsageError, match="found more"):
         encode_clip(stick, io.BytesIO(), Settings(max_error=1.0, mean_error=1.0))

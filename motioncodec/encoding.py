@@ -1,0 +1,278 @@
+"""A clip to a ``.mtok`` stream: the left side of the table in :mod:`motioncodec.codec`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motioncodec.bitstream.container import Writer
+from motioncodec.bitstream.exact import NO_NUMBER
+from motioncodec.bitstream.header import step_exponent
+from motioncodec.bitstream.payload import PersonChunk, encode_chunk
+from motioncodec.clip import Clip
+from motioncodec.errors import ClipError
+from motioncodec.heatmap.bones import find_bones
+from motioncodec.heatmap.placement import (
+    choose_anchor,
+    dequantise_scale,
+    from_model_axes,
+    to_model_axes,
+)
+from motioncodec.lossless import find_exact
+from motioncodec.plan import Settings, plan
+from motioncodec.prediction import find_numbers, values_of
+from motioncodec.refinement import (
+    correction_step,
+    find_coefficients,
+    find_corrections,
+    kept_bound,
+    refined,
+)
+from motioncodec.stream import Stream
+from motioncodec.tracks import (
+    canonical_points,
+    encode_extra,
+    place,
+    quantise_bones,
+    sample_canonical,
+)
+
+Float64 = NDArray[np.float64]
+Progress = Callable[[int], object]
+
+ENCODER_MARGIN = 256
+"""Model frames of neighbours that tokens are chosen with; more would not change them."""
+
+SAMPLED = 64
+"""Chunks, 34 seconds each, that the step for a mean error is chosen on at most: every one of a clip
+up to 36 minutes."""
+
+
+class Encoding:
+    """A clip on its way to a stream: where everybody is, and their tokens.
+
+    Args:
+        clip: of any skeleton.
+        settings: preset, model, device, confidence, effort, errors.
+        progress: called with the clip frames that got tokens.
+
+    Raises:
+        MotionCodecError: what was asked for cannot be done.
+    """
+
+    def __init__(self, clip: Clip, settings: Settings, progress: Progress | None = None) -> None:
+        header, weights = plan(clip, settings)
+        self.clip, self.effort = clip, settings.effort
+        self.stream = Stream(header, settings.device, weights)
+        self.people = [self._place(person) for person in range(clip.persons)]
+        for chunk in range(header.chunks):
+            for person, mine in enumerate(self.people):
+                if header.model and mine[chunk].present:
+                    mine[chunk].tokens = self._tokens(person, chunk)
+            if progress:
+                progress(len(range(*header.frame_span(chunk))))
+
+    def write(self, target: BinaryIO, progress: Progress | None = None) -> int:
+        """Writes the stream; returns its bytes.
+
+        Args:
+            target: a binary stream, which need not seek.
+            progress: called with the clip frames that were written.
+        """
+        header = self.stream.header
+        chunks = range(header.chunks)
+        writer = Writer(header.pack(), target, indexed=header.chunks > 1, alone=header.chunks == 1)
+        # What has tokens is decoded with neighbours in view: these keep theirs until then.
+        reach = -(-self.stream.margin // header.chunk) if header.bound else 0
+        for chunk in range(header.chunks + reach):
+            if chunk in chunks:
+                for person in range(self.clip.persons):
+                    self._finish(person, chunk)
+                if progress:
+                    progress(len(range(*header.frame_span(chunk))))
+            if chunk - reach in chunks:
+                writer.write(self._chunk(chunk - reach, reach))
+        return writer.close()
+
+    def _chunk(self, chunk: int, reach: int) -> bytes:
+        """Bytes of a chunk, without tokens of people who are in numbers there and all about it."""
+        for mine in self.people:
+            near = range(max(chunk - reach, 0), min(chunk + reach + 1, self.stream.header.chunks))
+            if all(mine[c].in_numbers or not mine[c].present for c in near):
+                mine[chunk].drop_tokens()
+        data = encode_chunk([mine[chunk] for mine in self.people], self.stream.layout(chunk))
+        for mine in self.people:
+            mine[chunk].forget()
+        return data
+
+    def _rows(self, person: int, chunk: int) -> Float64:
+        """(F, K, D) keypoints of one chunk, NaN where missing."""
+        frames = slice(*self.stream.header.frame_span(chunk))
+        return self.clip.keypoints[frames, person].astype(np.float64)
+
+    def _place(self, person: int) -> dict[int, PersonChunk]:
+        """What is missing in each chunk, where the person is, and how long their bones are."""
+        clip, header = self.clip, self.stream.header
+        mine = {}
+        for chunk in range(header.chunks):
+            frames = slice(*header.frame_span(chunk))
+            mine[chunk] = PersonChunk(np.isnan(clip.keypoints[frames, person, :, 0]))
+        if header.model:
+            place_person(clip, self.stream, person, mine)
+        return mine
+
+    def _tokens(self, person: int, chunk: int) -> list[NDArray[np.int64]]:
+        """Tokens of one chunk, chosen with the neighbours in view."""
+        stream, mine = self.stream, self.people[person]
+        start, stop = stream.header.span(chunk)
+        low, high = stream.margins(mine, start, stop, ENCODER_MARGIN)
+        samples = sample_canonical(self.clip, person, low, high)
+        where = stream.placement(mine, person, low, high)
+        tokens = stream.tokenize(
+            where.apply(samples.points),
+            samples.seen * samples.confidence,
+            stream.bones(mine[chunk]),
+            self.effort,
+            slice(start - low, stop - low),
+        )
+        skip = [(start - low) // stride for stride in stream.strides]
+        steps = stream.layout(chunk).steps
+        return [level[a : a + n] for level, a, n in zip(tokens, skip, steps)]
+
+    def _finish(self, person: int, chunk: int) -> None:
+        """Adds to one chunk what its tokens do not say."""
+        header, one = self.stream.header, self.people[person][chunk]
+        if header.lossless:
+            self._keep(person, chunk)
+        elif one.present:
+            one.confidence = self._confidence(person, chunk)
+            if header.fine_step is None:
+                self._body(person, chunk)
+            else:
+                self._refine(person, chunk)
+
+    def _keep(self, person: int, chunk: int) -> None:
+        """Adds keypoints and confidences to the bit."""
+        one, frames = self.people[person][chunk], slice(*self.stream.header.frame_span(chunk))
+        one.exact = find_exact(self.clip.keypoints[frames, person], one.missing)
+        if self.clip.confidence is not None:
+            sure = find_exact(self.clip.confidence[frames, person, :, None], one.missing)
+            sure.gone = np.full_like(sure.gone, NO_NUMBER)  # always 0, and unsaid
+            one.exact_confidence = sure
+
+    def _confidence(self, person: int, chunk: int) -> NDArray[np.int64] | None:
+        """Levels of one chunk's confidences."""
+        header = self.stream.header
+        if self.clip.confidence is None or not header.confidence:
+            return None
+        first, last = header.frame_span(chunk)
+        top = (1 << header.confidence) - 1
+        sure = self.clip.confidence[first:last, person].astype(np.float64)
+        return np.rint(sure * top).astype(np.int64)
+
+    def _body(self, person: int, chunk: int) -> Float64 | None:
+        """Adds curves of the joints outside the body, and gives the body that they are relative to:
+        (F, K, D) in the models' axes; None where nobody needs it."""
+        stream, one = self.stream, self.people[person][chunk]
+        if not stream.extra and stream.header.fine_step is None:
+            return None
+        body = stream.body_at_clip_rate(self.people[person], person, chunk)
+        if stream.extra:
+            points = to_model_axes(self._rows(person, chunk)[:, stream.extra], self.clip.up)
+            one.extra = encode_extra(points, body, stream.extra, stream.extra_rounds, stream.header)
+        return body
+
+    def known(self, person: int, chunk: int) -> Float64:
+        """(F, K, D) keypoints in the models' axes as tokens and curves have them, which it adds."""
+        body = self._body(person, chunk)
+        assert body is not None
+        return self.stream.with_extra(body, self.people[person][chunk])
+
+    def _refine(self, person: int, chunk: int) -> None:
+        """Adds to one chunk what brings its keypoints within the header's bound."""
+        stream, mine = self.stream, self.people[person]
+        header, one, rate = stream.header, mine[chunk], self.clip.frame_rate
+        assert header.fine_step is not None
+        rows = self._rows(person, chunk)
+        true, known = to_model_axes(rows, header.up), self.known(person, chunk)
+        heading = stream.heading_at_clip_rate(mine, person, chunk)
+        one.fine = find_coefficients(true - known, header.fine_step, stream.channels, heading, rate)
+        if not header.bound:
+            return
+        kept = kept_bound(header.bound, float(np.nanmax(np.abs(rows), initial=0.0)))
+        found = stream.refine(known, mine, person, chunk)
+        one.corrections = find_corrections(true - found, header.bound, kept)
+        step = correction_step(header.bound, header.dims)
+        numbers = find_numbers(rows / step, floats=False, reach=kept / step)
+        bare = PersonChunk(one.missing, confidence=one.confidence, numbers=numbers)
+        layout = stream.layout(chunk)
+        if len(encode_chunk([bare], layout)) < len(encode_chunk([one], layout)):
+            one.numbers, one.in_numbers = numbers, True
+        # What decoding makes of it, in float32, is what was promised.
+        if one.numbers is not None:
+            back = values_of(numbers, ~one.missing) * step
+        else:
+            back = from_model_axes(stream.refine(known, mine, person, chunk), header.up)
+        off = np.linalg.norm(back.astype(np.float32).astype(np.float64) - rows, axis=-1)
+        if np.nanmax(off, initial=0.0) > header.bound:
+            raise ClipError(
+                f"max error: expected every keypoint within {header.bound:g} {header.units}, "
+                f"found {np.nanmax(off):g} after encoding; ask for a larger one"
+            )
+
+    def set_step(self, step: int | None) -> None:
+        """Of the coefficients of what is left over; None for tokens and curves alone."""
+        self.stream.header = replace(self.stream.header, fine_step=step)
+
+    def step_for_mean(self, mean: float) -> int | None:
+        """The largest step of what is left over at which the mean error is within ``mean``, in the
+        clip's units; None where tokens and curves are."""
+        stream, rate = self.stream, self.clip.frame_rate
+        parts = []
+        for chunk in range(0, stream.header.chunks, -(-stream.header.chunks // SAMPLED)):
+            for person, mine in enumerate(self.people):
+                if mine[chunk].present:
+                    heading = stream.heading_at_clip_rate(mine, person, chunk)
+                    true = to_model_axes(self._rows(person, chunk), stream.header.up)
+                    parts.append((true - self.known(person, chunk), heading))
+                    mine[chunk].forget()
+        here = [~np.isnan(left[..., 0]) for left, _ in parts]
+        count = max(sum(int(one.sum()) for one in here), 1)
+
+        def error(step: int | None) -> float:
+            total = 0.0
+            for (left, heading), there in zip(parts, here):
+                off = left
+                if step is not None:
+                    given = find_coefficients(left, step, stream.channels, heading, rate)
+                    off = left - refined(given, step, stream.channels, heading, len(left))
+                total += float(np.linalg.norm(off, axis=-1)[there].sum())
+            return total / count
+
+        if error(None) <= mean:
+            return None
+        step = step_exponent(2 * mean)
+        while step > -400 and error(step) > mean:
+            step -= 1
+        while error(step + 1) <= mean:
+            step += 1
+        return step
+
+
+def place_person(clip: Clip, stream: Stream, person: int, mine: dict[int, PersonChunk]) -> None:
+    """Says where a person is in every chunk, and how long their bones are."""
+    header = stream.header
+    points = canonical_points(clip, person, slice(None, None, 1 + clip.frames // 100_000))
+    anchor = choose_anchor(np.isfinite(points[..., 0]))
+    bones = None
+    if stream.knows_bones:
+        lengths = find_bones(points / dequantise_scale(header.scales[person]))
+        bones = quantise_bones(lengths, header.depth)
+    for chunk, one in mine.items():
+        if one.present:
+            one.origin, one.turn = place(clip, header, person, chunk, anchor)
+            one.bones = bones
