@@ -22,12 +22,15 @@ Each peer is at its best: for every clip and bound, of the settings listed in th
 orders of differences, algorithms, filters) the smallest result, each at the largest tolerance, to
 1 %, that keeps within the bound. Packers of whole numbers (zstd, xz, blosc2, pcodec, Draco) get
 coordinates rounded to a grid, and their first or second differences over time, signs folded into
-the lowest bit: without this, bytes of small negative numbers cost them a third more. Draco keeps
+the lowest bit: without this, bytes of small negative numbers cost them a third more. Lossless, they
+get float32 as it is, the differences of its bits, or, where all values have few decimals (those of
+val and hdm05 have four), of whole numbers. Draco keeps
 points in their order only if told to, and is. zpe-mocap is made to retrieve motion, not to play it
 back, and has one setting; joints hang from the first, with which it is nearest.
 
 Frames a second are those of the best setting alone, without the search for it. One process a method
-and group; its peak memory has interpreter, libraries and clips in it.
+and group; its peak memory has interpreter, libraries and clips in it, 36 MiB where there is little
+else.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +89,7 @@ class Row:
     group: str
     method: str
     asked: str
-    best: str
+    best: dict[str, int]
     bytes: int
     seconds: float
     bit_s: float
@@ -111,9 +115,9 @@ class Tally:
 
     def row(self, group: str, method: str, asked: str) -> Row:
         apart = np.concatenate(self.errors)
-        best = ", ".join(f"{name} ({n})" for name, n in self.best.most_common(3))
         return Row(
-            group, method, asked, best, self.size, self.seconds, 8 * self.size / self.seconds,
+            group, method, asked, dict(self.best), self.size, self.seconds,
+            8 * self.size / self.seconds,
             float(apart.mean()), float(np.percentile(apart, 99)), float(apart.max()),
             self.frames / self.encoding if self.encoding else np.nan,
             self.frames / self.decoding if self.decoding else np.nan,
@@ -231,6 +235,31 @@ def of_bits(kind: type, packer: Packer, order: int, layout: str) -> Setting:
     return Setting(encode, decode)
 
 
+def of_decimals(packer: Packer, order: int, layout: str) -> Setting:
+    """Float32 as whole numbers of the decimals that all have, where they have few; else bits."""
+    bits = of_bits(np.float32, packer, order, layout)
+    none = 255
+
+    def values(numbers: Array, decimals: int) -> Array:
+        return (numbers / 10.0**decimals).astype(np.float32)
+
+    def encode(points: Array, _: float) -> bytes:
+        for decimals in range(7):
+            numbers = np.rint(points.astype(np.float64) * 10.0**decimals).astype(np.int64)
+            small = np.abs(numbers).max(initial=0) < 2**29
+            if small and values(numbers, decimals).tobytes() == points.tobytes():
+                return bytes([decimals]) + packer.pack(laid(differences(numbers, order), layout))
+        return bytes([none]) + bits.encode(points, _)
+
+    def decode(data: bytes, shape: Shape, _: float) -> Array:
+        if data[0] == none:
+            return bits.decode(data[1:], shape, _)
+        numbers = unlaid(packer.unpack(data[1:], int(np.prod(shape))), shape, layout)
+        return values(summed(numbers, order), data[0])
+
+    return Setting(encode, decode)
+
+
 def of_floats(
     compress: Callable[[Array, float], bytes],
     decompress: Callable[[bytes, tuple[int, ...], float], Array],
@@ -332,9 +361,9 @@ def grid_settings(packers: dict[str, Packer], orders: tuple[int, ...] = (1, 2)) 
     }
 
 
-def bit_settings(kind: type, packers: dict[str, Packer]) -> dict[str, Setting]:
+def lossless_settings(packers: dict[str, Packer]) -> dict[str, Setting]:
     return {
-        f"{name}differences {order}, {layout}": of_bits(kind, packer, order, layout)
+        f"{name}differences {order}, {layout}": of_decimals(packer, order, layout)
         for name, packer in packers.items()
         for order in (0, 1, 2)
         for layout in LAYOUTS
@@ -345,19 +374,26 @@ def zstd_peer() -> Peer:
     pair = zstd()
     packers = {"": planes(*pair)}
     plain = {f"as it is, {layout}": raw_floats(*pair, layout) for layout in LAYOUTS}
-    return Peer(grid_settings(packers), plain | bit_settings(np.float32, packers))
+    return Peer(grid_settings(packers), plain | lossless_settings(packers))
 
 
 def xz_peer() -> Peer:
     pairs = {"lc 4, ": xz(4, 0), "lc 0, ": xz(0, 0)}
     packers = {name: planes(*pair) for name, pair in pairs.items()}
     plain = {f"as it is, {layout}": raw_floats(*xz(3, 2), layout) for layout in LAYOUTS}
-    lossless = bit_settings(np.float32, {"lc 4, ": packers["lc 4, "]})
+    lossless = lossless_settings({"lc 4, ": packers["lc 4, "]})
     return Peer(grid_settings(packers), plain | lossless)
 
 
 def float16_peer() -> Peer:
-    return Peer(fixed=bit_settings(np.float16, {"": planes(*zstd())}))
+    packer = planes(*zstd())
+    return Peer(
+        fixed={
+            f"differences {order}, {layout}": of_bits(np.float16, packer, order, layout)
+            for order in (0, 1, 2)
+            for layout in LAYOUTS
+        }
+    )
 
 
 def blosc2_peer() -> Peer:
@@ -394,7 +430,7 @@ def blosc2_peer() -> Peer:
     kinds = {"shuffle": blosc2.Filter.SHUFFLE, "bitshuffle": blosc2.Filter.BITSHUFFLE}
     packers = {f"{name}, ": packer(one) for name, one in kinds.items()}
     bounded = grid_settings(packers)
-    lossless = bit_settings(np.float32, packers)
+    lossless = lossless_settings(packers)
     for layout in LAYOUTS:
         bounded[f"truncated, {layout}"] = of_floats(truncated, restored, layout)
         for name, one in kinds.items():
@@ -409,7 +445,7 @@ def pcodec_peer() -> Peer:
     def packer(delta: Any) -> Packer:
         def pack(numbers: Array) -> bytes:
             least, most = int(numbers.min(initial=0)), int(numbers.max(initial=0))
-            small = -(2**15) <= least and most < 2**15
+            small = least >= -(2**15) and most < 2**15
             values = numbers.astype(np.int16 if small else np.int32).reshape(-1)
             return standalone.simple_compress(values, ChunkConfig(12, delta_spec=delta))
 
@@ -430,7 +466,7 @@ def pcodec_peer() -> Peer:
     ours = {"": packer(DeltaSpec.no_op())}
     deltas = {"auto": DeltaSpec.auto(), "consecutive 2": DeltaSpec.try_consecutive(2)}
     bounded = grid_settings(ours)
-    lossless = bit_settings(np.float32, ours)
+    lossless = lossless_settings(ours)
     for name, delta in deltas.items():
         bounded[f"{name}, line"] = rounded(packer(delta), 0, "line")
         for layout in LAYOUTS:
@@ -669,7 +705,7 @@ def peer_rows(method: str, group: Group, folder: Path) -> Iterator[Row]:
     peer = PEERS[method]()
     takes = [take(path, scale) for path, scale in group.files(folder)]
     for bound in BOUNDS[group.unit] if peer.bounded else ():
-        tally = pooled(takes, lambda one, way, e=bound: within(one, way, e), peer.bounded)
+        tally = pooled(takes, partial(within, bound=bound), peer.bounded)
         row = tally.row(group.name, method, f"max {bound:g} {group.unit}")
         assert row.max <= bound, f"{method}: {row.max} at a bound of {bound}"
         yield row
@@ -677,7 +713,7 @@ def peer_rows(method: str, group: Group, folder: Path) -> Iterator[Row]:
 
         def exactly(one: Take, setting: Setting) -> Coded:
             coded = there_and_back(one, setting, 0.0)
-            assert np.array_equal(coded.found, one.points), f"{method}: lossless is not"
+            assert coded.found.tobytes() == one.points.tobytes(), f"{method}: lossless is not"
             return coded
 
         yield pooled(takes, exactly, peer.lossless).row(group.name, method, "lossless")
@@ -726,7 +762,8 @@ def our_rows(method: str, group: Group, folder: Path, efforts: list[int]) -> Ite
     clips = [(read_clip(path), scale) for path, scale in group.files(folder)]
     for label, settings in asked(method, group, efforts):
         warm = io.BytesIO()
-        encode_clip(clips[0][0].window(0, 64), warm, settings)
+        longest = max((clip for clip, _ in clips), key=lambda clip: clip.frames)
+        encode_clip(longest.window(0, 64), warm, settings)
         warm.seek(0)
         Decoder(warm).clip()
         tally = Tally()
@@ -834,16 +871,16 @@ def pieces(clips: list[Clip], seconds: float) -> list[Clip]:
 
 
 def joined(clips: list[Clip]) -> Clip:
-    """One after the other; y is up, and the pelvis is the first joint."""
+    """One after the other, in tenths of a millimetre as they are; y is up, the pelvis comes first."""
     s = np.linspace(0, 1, BLEND + 2)[1:-1, None, None, None]
     smooth = s * s * (3 - 2 * s)
     parts = [clips[0].keypoints]
     for clip in clips[1:]:
         last = parts[-1][-1:]
-        move = (last[0, 0, 0] - clip.keypoints[0, 0, 0]) * [1, 0, 1]
-        following = clip.keypoints + move
+        following = clip.keypoints.astype(np.float64)
+        following = following + (last[0, 0, 0] - following[0, 0, 0]) * [1, 0, 1]
         parts += [last * (1 - smooth) + following[:1] * smooth, following]
-    return replace(clips[0], keypoints=np.concatenate(parts))
+    return replace(clips[0], keypoints=np.round(np.concatenate(parts), 4).astype(np.float32))
 
 
 def sampled(folder: Path, name: str) -> list[Clip]:
@@ -862,7 +899,7 @@ def sampled(folder: Path, name: str) -> list[Clip]:
                 clip = read_clip(path, frame_rate=RATE)
         except MotionCodecError as error:
             if name.endswith("3D"):  # once is enough
-                print(f"{path.name}: left out: {error}"[:160], file=sys.stderr)
+                print(f"left out: {error}", file=sys.stderr)
             continue
         if f"samples {clip.dims}D" == name and (clip.dims == 2) == (clip.units == "px"):
             out.append(clip)
@@ -888,6 +925,8 @@ def gathered(name: str, options: argparse.Namespace) -> list[Clip]:
 
 def best_peer(rows: list[Row], group: str, asked: str) -> Row | None:
     """The smallest of the peers at the same bound."""
+    if not asked.startswith(("max", "lossless")):
+        return None
     rivals = [r for r in rows if r.method in PEERS and (r.group, r.asked) == (group, asked)]
     return min(rivals, key=lambda r: r.bytes, default=None)
 
@@ -945,9 +984,21 @@ def full_table(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def told(best: dict[str, int], most: int | None = None) -> str:
+    """The settings that were smallest for most clips."""
+    return "; ".join(f"{name} ({n})" for name, n in Counter(best).most_common(most))
+
+
 def settings_table(rows: list[Row]) -> str:
-    lines = ["| method | asked | smallest with (clips) |", "|---|---|---|"]
-    lines += [f"| {r.method} | {r.asked} | {r.best} |" for r in rows if r.best]
+    """Of all groups and bounds together."""
+    lines = ["| peer | asked | smallest with (clips) |", "|---|---|---|"]
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for r in rows:
+        if r.best:
+            kind = "max error" if r.asked.startswith("max") else r.asked
+            found.setdefault((r.method, kind), Counter()).update(r.best)
+    for (method, kind), best in sorted(found.items()):
+        lines.append(f"| {method} | {kind} | {told(best, 4)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -955,17 +1006,16 @@ def machine() -> str:
     """What it ran on and with; after the groups, which load torch anyway."""
     import torch
 
-    info = Path("/proc/cpuinfo")
-    named = [line for line in info.read_text().splitlines() if line.startswith("model name")] if (
-        info.exists()
-    ) else []  # fmt: skip
     versions = []
     for package in PACKAGES:
         try:
             versions.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             versions.append(f"{package} absent")
-    processor = named[0].split(":")[1].strip() if named else platform.processor()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    processor = named[0] if named else platform.processor()
     return (
         f"{processor or 'processor unknown'}, {platform.machine()}, {os.cpu_count()} cores; torch "
         f"with {torch.get_num_threads()} threads, peers with one. Python "
@@ -982,26 +1032,40 @@ def report(rows: list[Row], counts: dict[str, str]) -> str:
         some = [r for r in rows if r.group == group]
         unit = "px" if any(r.asked.endswith("px") for r in some) else "mm"
         parts += [f"## {group}: {count}; errors in {unit}\n", full_table(some)]
-        parts += [f"Peers' best settings, {group}:\n", settings_table(some)]
+    if any(r.best for r in rows):
+        parts += [
+            "## Settings that peers were smallest with, of all groups\n",
+            settings_table(rows),
+        ]
     return "\n".join([*parts, machine(), ""])
 
 
+PACKED = ("zstd 19", "xz 9e", "blosc2", "pcodec")
 CURVES = {
-    "motioncodec max error": ("motioncodec, max error", "#0072b2", 2.2),
-    "motioncodec mean error": ("motioncodec, mean error", "#56b4e9", 2.2),
-    "motioncodec preset": ("presets", "#0072b2", 0.0),
-    "opponent": ("transform coder", "#d55e00", 1.6),
-    "zstd 19": ("differences + zstd", "#009e73", 1.2),
-    "xz 9e": ("differences + xz", "#009e73", 1.2),
-    "blosc2": ("blosc2", "#009e73", 1.2),
-    "pcodec": ("pcodec", "#009e73", 1.2),
-    "SZ3": ("SZ3", "#cc79a7", 1.2),
-    "zfp": ("zfp", "#555555", 1.2),
-    "Draco": ("Draco", "#e69f00", 1.2),
+    "opponent": ("transform coder,\nno header charged", "#d55e00"),
+    "motioncodec max error": ("motioncodec,\nmax error", "#0072b2"),
+    "motioncodec mean error": ("motioncodec,\nmean error", "#56b4e9"),
+    "packed": ("differences and the best\nof zstd, xz, blosc2, pcodec", "#009e73"),
+    "Draco": ("Draco", "#e69f00"),
+    "SZ3": ("SZ3", "#cc79a7"),
+    "zfp": ("zfp", "#555555"),
 }
 
 
+def curve_rows(rows: list[Row], method: str) -> list[Row]:
+    """Of one group, from coarse to fine; of packers the smallest at each bound."""
+    if method != "packed":
+        mine = [r for r in rows if r.method == method and r.asked != "lossless"]
+        return sorted(mine, key=lambda r: r.bit_s)
+    best: dict[str, Row] = {}
+    for r in rows:
+        if r.method in PACKED and r.asked != "lossless":
+            best[r.asked] = min(best.get(r.asked, r), r, key=lambda one: one.bytes)
+    return sorted(best.values(), key=lambda r: r.bit_s)
+
+
 def draw(rows: list[Row], path: Path) -> None:
+    """Error against bits of val and hdm05: needs matplotlib."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -1009,34 +1073,58 @@ def draw(rows: list[Row], path: Path) -> None:
     from matplotlib.ticker import FuncFormatter
 
     groups = [name for name in ("val", "hdm05") if any(r.group == name for r in rows)]
-    figure, axes = plt.subplots(
-        2, len(groups), figsize=(5.5 * len(groups), 9), squeeze=False, sharex=True, sharey="row"
-    )
-    plain = FuncFormatter(lambda v, _: f"{v:g}")
+    figure, axes = plt.subplots(2, len(groups), figsize=(6.5 * len(groups), 9), squeeze=False)
+    plain = FuncFormatter(lambda v, _: f"{v:,g}")
+    limits = {"mean": (0.25, 100), "max": (0.5, 700)}
     for column, group in enumerate(groups):
-        for axis, error in zip(axes[:, column], ("mean", "max")):
-            for method, (label, colour, width) in CURVES.items():
-                mine = [r for r in rows if (r.group, r.method) == (group, method)]
-                mine = [r for r in mine if r.asked != "lossless" and "effort" not in r.asked]
-                mine.sort(key=lambda r: r.bit_s)
-                if not mine:
+        some = [r for r in rows if r.group == group]
+        for axis, (error, (low, high)) in zip(axes[:, column], limits.items()):
+            axis.set(xscale="log", yscale="log", xlim=(200, 25_000), ylim=(low, high))
+            ends = []
+            for method, (label, colour) in CURVES.items():
+                x = [r.bit_s for r in curve_rows(some, method)]
+                y = [float(getattr(r, error)) for r in curve_rows(some, method)]
+                if not x:
                     continue
-                x, y = [r.bit_s for r in mine], [getattr(r, error) for r in mine]
-                axis.plot(x, y, "o-" if method in OURS else "-", color=colour, lw=width, ms=4)
-                axis.annotate(label, (x[-1], y[-1]), color=colour, fontsize=8)
-            axis.set_xscale("log")
-            axis.set_yscale("log")
+                ours = method in OURS
+                axis.plot(x, y, "o-" if ours else "-", color=colour, lw=2.2 if ours else 1.4, ms=4)
+                height = np.log(max(y[-1], low) / low) / np.log(high / low)
+                ends.append((round(float(height), 1), -x[-1], y[-1], label, colour))
+            # Names in the margin, one below the other, each with a line to the end of its curve.
+            below = -0.08
+            for height, left, end, label, colour in sorted(ends):
+                below = max(height, below + 0.08)
+                axis.annotate(
+                    label, (-left, end), (1.04, below), xycoords="data", textcoords="axes fraction",
+                    color=colour, fontsize=8, va="center",
+                    arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkB": 0},
+                )  # fmt: skip
+            for r in some:
+                if r.method == "motioncodec preset":
+                    at = (r.bit_s, getattr(r, error))
+                    axis.plot(*at, "s", color="#0072b2", ms=5)
+                    axis.annotate(
+                        r.asked,
+                        at,
+                        (-6, -11),
+                        textcoords="offset points",
+                        ha="right",
+                        color="#0072b2",
+                        fontsize=8,
+                    )
             axis.xaxis.set_major_formatter(plain)
             axis.yaxis.set_major_formatter(plain)
+            axis.set_xticks([200, 500, 1000, 2000, 5000, 10_000, 20_000])
+            axis.set_yticks([x for x in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if x <= high])
+            axis.minorticks_off()
             axis.grid(color="#dddddd", lw=0.6)
+            axis.set_xlabel("bit/s")
+            axis.set_ylabel(f"{'mean' if error == 'mean' else 'largest'} error, mm")
+            axis.set_title(group)
             for side in ("top", "right"):
                 axis.spines[side].set_visible(False)
-        axes[0, column].set_title(group)
-        axes[1, column].set_xlabel("bit/s")
-    axes[0, 0].set_ylabel("mean error, mm")
-    axes[1, 0].set_ylabel("largest error, mm")
-    figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    figure.tight_layout(w_pad=2)
+    figure.savefig(path, dpi=130)
 
 
 # Processes.
@@ -1140,7 +1228,7 @@ def main() -> None:
         with options.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(asdict(rows[0])))
             writer.writeheader()
-            writer.writerows(asdict(row) for row in rows)
+            writer.writerows(asdict(row) | {"best": told(row.best)} for row in rows)
     if options.markdown:
         options.markdown.write_text(
             "# Bytes against error, beside every peer\n\nWritten by "

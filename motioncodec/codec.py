@@ -55,9 +55,15 @@ def encode_clip(
     if settings.bitrate is not None:
         return target.write(_within_rate(clip, settings, settings.bitrate, progress))
     encoding = Encoding(clip, settings, progress)
+    scale = error_scale(clip.units)
     if settings.mean_error is not None:
-        mean = (settings.mean_error - settings.off_by) / error_scale(clip.units)
-        encoding.set_step(encoding.step_for_mean(mean))
+        step = encoding.step_for_mean((settings.mean_error - settings.off_by) / scale)
+        if step is None:
+            # Tokens alone will do, and have coarser bones.
+            alone = replace(settings, preset=settings.chosen, mean_error=None)
+            encoding = Encoding(clip, alone)
+        else:
+            encoding.set_step(step)
     return encoding.write(target, progress)
 
 
@@ -115,28 +121,30 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
     leave over as fits."""
     most = int(rate * clip.duration / 8)
     presets = PRESETS if settings.preset is None else (settings.preset,)
-    coarsest = alone = None
+    alone = None
     for preset in presets:
-        encoding = Encoding(clip, replace(settings, preset=preset, bitrate=None))
-        data = _written(encoding)
-        if coarsest is None:
-            coarsest, least = encoding, len(data)
+        data = _written(Encoding(clip, replace(settings, preset=preset, bitrate=None)))
         if len(data) > most:
             break
         alone = data
-    if coarsest is None or alone is None:
-        lowest = math.ceil(8 * least / clip.duration) if clip.frames else 0
+    if alone is None:
+        lowest = math.ceil(8 * len(data) / clip.duration) if clip.frames else 0
         raise UsageError(
             f"bitrate: expected at least the {lowest} bit/s that this clip takes, found {rate:g}"
         )
     if progress:
         progress(clip.frames)
-    found = None if clip.missing.all() else _finest(coarsest, most, _error(clip, alone, settings))
+    found = None
+    if not clip.missing.all():
+        error = _error(clip, alone, settings)
+        mean = max(error * error_scale(clip.units), 1e-9)
+        refined = Encoding(
+            clip, replace(settings, preset=presets[0], bitrate=None, mean_error=mean)
+        )
+        found = _finest(refined, most, error)
     if progress:
         progress(clip.frames)
-    if found is None or _error(clip, found, settings) >= _error(clip, alone, settings):
-        return alone
-    return found
+    return alone if found is None or _error(clip, found, settings) >= error else found
 
 
 def _written(encoding: Encoding) -> bytes:
@@ -153,7 +161,7 @@ def _error(clip: Clip, data: bytes, settings: Settings) -> float:
 
 def _finest(encoding: Encoding, most: int, error: float) -> bytes | None:
     """The stream with the smallest step that takes no more than ``most`` bytes, looked for about
-    ``error``; None if none does within a factor of a million."""
+    ``error``, a million times finer and coarser; None if there is none."""
     about = step_exponent(max(error, 1e-30))
     best = coarse = fine = None
     step, stride = about, 4

@@ -224,8 +224,8 @@ class Encoding:
                 f"found {np.nanmax(off):g} after encoding; ask for a larger one"
             )
 
-    def set_step(self, step: int | None) -> None:
-        """Of the coefficients of what is left over; None for tokens and curves alone."""
+    def set_step(self, step: int) -> None:
+        """Of the coefficients of what is left over, where there are to be any."""
         self.stream.header = replace(self.stream.header, fine_step=step)
 
     def step_for_mean(self, mean: float) -> int | None:
@@ -271,7 +271,7 @@ def place_person(clip: Clip, stream: Stream, person: int, mine: dict[int, Person
     bones = None
     if stream.knows_bones:
         lengths = find_bones(points / dequantise_scale(header.scales[person]))
-        bones = quantise_bones(lengths, header.depth)
+        bones = quantise_bones(lengths, header.bone_depth)
     for chunk, one in mine.items():
         if one.present:
             one.origin, one.turn = place(clip, header, person, chunk, anchor)

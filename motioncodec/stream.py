@@ -167,7 +167,7 @@ class Stream:
         """(20,) lengths of a person's rigid bones in body units, NaN for others; None for none."""
         if one.bones is None or (one.bones == FREE).all():
             return None
-        return dequantise_bones(one.bones, self.header.depth)
+        return dequantise_bones(one.bones, self.header.bone_depth)
 
     def tokenize(
         self,

@@ -668,7 +668,7 @@ def chunk(
             person["turn"] = knots(coder, kind, 2 * windows + 1, 1, 1)[0]
             person["tokens"] = [tokens(coder, count, *prior) for prior, count in zip(priors, steps)]
         if placed and learned:
-            person["bones"] = bones(coder, len(learned))
+            person["bones"] = bones(coder, 3 if fine else len(learned))
             known: list[tuple[Learned, list[list[int]]]] = []
             for tensors, count in zip(learned, steps):
                 one = Learned(tensors)

@@ -22,6 +22,9 @@ TWINS = (-1, -1, -1, -1, -1, -1, -1, -1, -1, 6, 7, 8, -1, -1, -1, -1, 12, 13, 14
 """For each canonical joint the one before it that it mirrors, or -1. Joint 0 has no bone."""
 
 
+FINEST = 3
+"""The deepest depth that bones have tables for."""
+
 TRUNK = range(1, 6)
 """Joints whose bones bend as often as not: of spine, neck and head."""
 

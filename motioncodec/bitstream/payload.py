@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.bones import code_bones, no_bones
+from motioncodec.bitstream.bones import FINEST, code_bones, no_bones
 from motioncodec.bitstream.entropy import (
     Coder,
     Decoder,
@@ -77,6 +77,11 @@ class Layout:
         if self.bones:
             return f"hips_{len(self.priors)}"
         return "hips" if self.dims == 3 else "hips_2d"
+
+    @property
+    def bone_depth(self) -> int:
+        """Which tables bones have: what is refined has the finest."""
+        return len(self.priors) if self.fine is None else FINEST
 
     @property
     def knots(self) -> int:
@@ -252,7 +257,7 @@ def _code_person(
         out.origin = code_curve(coder, given.origin, layout.hips)
         out.turn = code_knots(coder, given.turn, "heading" if layout.dims == 3 else "box")
         if given.bones is not None:
-            out.bones = code_bones(coder, given.bones, len(layout.priors))
+            out.bones = code_bones(coder, given.bones, layout.bone_depth)
         note("placement")
         for level, (prior, tokens) in enumerate(zip(layout.priors, given.tokens)):
             out.tokens.append(prior.code(coder, tokens, out.tokens))
