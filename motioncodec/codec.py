@@ -25,7 +25,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from motioncodec.bitstream.header import step_exponent
+from motioncodec.bitstream.header import step_exponent, step_size
 from motioncodec.clip import Clip, error_scale
 from motioncodec.decoding import Decoder, Heatmaps
 from motioncodec.encoding import Encoding
@@ -54,17 +54,9 @@ def encode_clip(
     settings = settings or Settings()
     if settings.bitrate is not None:
         return target.write(_within_rate(clip, settings, settings.bitrate, progress))
-    encoding = Encoding(clip, settings, progress)
-    scale = error_scale(clip.units)
     if settings.mean_error is not None:
-        step = encoding.step_for_mean((settings.mean_error - settings.off_by) / scale)
-        if step is None:
-            # Tokens alone will do, and have coarser bones.
-            alone = replace(settings, preset=settings.chosen, mean_error=None)
-            encoding = Encoding(clip, alone)
-        else:
-            encoding.set_step(step)
-    return encoding.write(target, progress)
+        return target.write(_within_mean(clip, settings, settings.mean_error, progress))
+    return Encoding(clip, settings, progress).write(target, progress)
 
 
 def decode_clip(
@@ -115,10 +107,72 @@ def trim(
     return encode_clip(source.clip(), target, settings, progress)
 
 
+TRIED = 300
+"""Frames that tell whether numbers or coefficients are smaller at a mean error."""
+
+
+def _within_mean(clip: Clip, settings: Settings, mean: float, progress: Progress | None) -> bytes:
+    """The smallest stream with a mean error within ``mean``, in millimetres or pixels: tokens and
+    as much of what they leave over as it takes, or a stream with a bound, whose numbers are smaller
+    where the error is small."""
+    if _numbers_pay(clip, settings, mean):
+        data = _bounded(clip, settings, mean)
+        if data is not None:
+            if progress:
+                progress(2 * clip.frames)
+            return data
+    return _refined(clip, settings, mean, progress)
+
+
+def _numbers_pay(clip: Clip, settings: Settings, mean: float) -> bool:
+    """Whether, at a mean error, a stream with a bound is smaller: judged by the clip's middle."""
+    start = max((clip.frames - TRIED) // 2, 0)
+    some = clip.window(start, min(start + TRIED, clip.frames))
+    bounded = _bounded(some, settings, mean)
+    return bounded is not None and len(bounded) < len(_refined(some, settings, mean, None))
+
+
+def _refined(clip: Clip, settings: Settings, mean: float, progress: Progress | None) -> bytes:
+    """A stream of tokens and coefficients with a mean error."""
+    encoding = Encoding(clip, settings, progress)
+    step = encoding.step_for_mean((mean - settings.off_by) / error_scale(clip.units))
+    if step is None:
+        # Tokens alone will do, and have coarser bones.
+        encoding = Encoding(clip, replace(settings, preset=settings.chosen, mean_error=None))
+    else:
+        encoding.set_step(step)
+    return _written(encoding, progress)
+
+
+def _bounded(clip: Clip, settings: Settings, mean: float) -> bytes | None:
+    """A stream with a bound at which the mean error is ``mean`` or just below, None if that takes
+    finer numbers than float32 holds."""
+    if clip.missing.all():
+        return None
+    best = None
+    inner = mean - settings.off_by
+    bound = 1.45 * inner
+    for _ in range(4):
+        asked = replace(
+            settings, preset=settings.chosen, mean_error=None, max_error=settings.off_by + bound
+        )
+        try:
+            data = _written(Encoding(clip, asked))
+        except UsageError:
+            return None
+        error = _error(clip, data, settings) * error_scale(clip.units)
+        if error <= inner:
+            best = data
+            if error > 0.99 * inner:
+                break
+        bound *= min(0.997 * inner / max(error, 1e-30), 1.5)
+    return best
+
+
 def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress | None) -> bytes:
     """The stream with the least mean error of those that take no more than ``rate`` bits a second:
-    tokens alone of the finest preset that fits, or those of the coarsest and as much of what they
-    leave over as fits."""
+    tokens alone of the finest preset that fits, those of the coarsest and as much of what they
+    leave over as fits, or one with a bound."""
     most = int(rate * clip.duration / 8)
     presets = PRESETS if settings.preset is None else (settings.preset,)
     alone = None
@@ -134,22 +188,38 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
         )
     if progress:
         progress(clip.frames)
-    found = None
+    candidates = [alone]
     if not clip.missing.all():
-        error = _error(clip, alone, settings)
-        mean = max(error * error_scale(clip.units), 1e-9)
-        refined = Encoding(
-            clip, replace(settings, preset=presets[0], bitrate=None, mean_error=mean)
-        )
-        found = _finest(refined, most, error)
+        free = replace(settings, preset=presets[0], bitrate=None)
+        off = max(_error(clip, alone, settings) * error_scale(clip.units), 1e-6)
+        refined = Encoding(clip, replace(free, mean_error=settings.off_by + off))
+
+        def at_step(exponent: int) -> bytes:
+            encoded = step_size(exponent) / error_scale(clip.units)
+            refined.set_step(step_exponent(encoded))
+            return _written(refined)
+
+        def at_bound(exponent: int) -> bytes:
+            bound = settings.off_by + step_size(exponent)
+            return _written(Encoding(clip, replace(free, max_error=bound)))
+
+        found = _finest(at_step, most, step_exponent(off))
+        if found is not None:
+            candidates.append(found)
+            off = max(_error(clip, found, settings) * error_scale(clip.units), 1e-6)
+        mean = settings.off_by + off
+        if _numbers_pay(clip, replace(free, mean_error=mean), mean):
+            found = _finest(at_bound, most, step_exponent(1.45 * off))
+            if found is not None:
+                candidates.append(found)
     if progress:
         progress(clip.frames)
-    return alone if found is None or _error(clip, found, settings) >= error else found
+    return min(candidates, key=lambda one: _error(clip, one, settings))
 
 
-def _written(encoding: Encoding) -> bytes:
+def _written(encoding: Encoding, progress: Progress | None = None) -> bytes:
     target = io.BytesIO()
-    encoding.write(target)
+    encoding.write(target, progress)
     return target.getvalue()
 
 
@@ -159,27 +229,28 @@ def _error(clip: Clip, data: bytes, settings: Settings) -> float:
     return float(np.nanmean(np.linalg.norm(decoded - clip.keypoints, axis=-1)))
 
 
-def _finest(encoding: Encoding, most: int, error: float) -> bytes | None:
-    """The stream with the smallest step that takes no more than ``most`` bytes, looked for about
-    ``error``, a million times finer and coarser; None if there is none."""
-    about = step_exponent(max(error, 1e-30))
+def _finest(make: Callable[[int], bytes], most: int, about: int) -> bytes | None:
+    """What ``make`` makes with the least exponent at which it has no more than ``most`` bytes,
+    looked for some octaves around ``about``; None if there is none, or it cannot be made."""
     best = coarse = fine = None
-    step, stride = about, 4
+    exponent, stride = about, 4
     while coarse is None or fine is None or coarse - fine > 1:
-        if not -400 <= step <= 400 or abs(step - about) > 80:
+        if not -400 <= exponent <= 400 or abs(exponent - about) > 80:
             break
-        encoding.set_step(step)
-        data = _written(encoding)
+        try:
+            data = make(exponent)
+        except UsageError:  # finer than float32
+            data = bytes(most + 1)
         if len(data) <= most:
-            coarse, best = step, data
+            coarse, best = exponent, data
         else:
-            fine = step
+            fine = exponent
         if coarse is None:
-            step, stride = step + stride, 2 * stride
+            exponent, stride = exponent + stride, 2 * stride
         elif fine is None:
-            step, stride = step - stride, 2 * stride
+            exponent, stride = exponent - stride, 2 * stride
         else:
-            step = (coarse + fine) // 2
+            exponent = (coarse + fine) // 2
     return best
 
 
