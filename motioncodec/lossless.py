@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from motioncodec.bitstream.entropy import Encoder
 from motioncodec.bitstream.exact import FLOATS, MAX_SCALE, Exact, code_exact
+from motioncodec.bitstream.numbers import Tables
 from motioncodec.errors import ContainerError
 from motioncodec.prediction import find_numbers, values_of
 
@@ -36,7 +37,7 @@ def find_exact(values: Float32, missing: Bool) -> Exact:
 
 def _size(one: Exact, missing: Bool) -> int:
     coder = Encoder()
-    code_exact(coder, one, ~missing)
+    code_exact(coder, one, ~missing, Tables())
     return len(coder.finish())
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.entropy import TOTAL, Coder, code_natural
-from motioncodec.bitstream.numbers import Numbers, code_numbers
+from motioncodec.bitstream.numbers import Numbers, Tables, code_numbers
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
@@ -55,7 +55,7 @@ class Exact:
         return cls(FLOATS, numbers, none, none.astype(np.uint32), none.astype(np.uint32))
 
 
-def code_exact(coder: Coder, given: Exact, present: Bool) -> Exact:
+def code_exact(coder: Coder, given: Exact, present: Bool, shared: Tables) -> Exact:
     """Writes values and returns them, or reads as many.
 
     The scale, in 4 bits; numbers; how many strays there are, and of each how many values lie
@@ -65,13 +65,14 @@ def code_exact(coder: Coder, given: Exact, present: Bool) -> Exact:
         coder: either direction.
         given: :meth:`Exact.empty` to read.
         present: (F, K).
+        shared: tables of numbers, which adapt.
     """
     frames, joints, dims = given.numbers.differences.shape
     scale = coder.bits(given.scale, 4)
     asked = given.numbers
     if asked.floats != (scale == FLOATS):
         asked = Numbers.empty(frames, joints, dims, scale == FLOATS)
-    numbers = code_numbers(coder, asked, present)
+    numbers = code_numbers(coder, asked, present, shared)
     count = code_natural(coder, len(given.strays))
     if count > frames * joints * dims:
         raise ContainerError(

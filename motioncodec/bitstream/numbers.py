@@ -3,12 +3,13 @@
 What fine bounds and lossless files take: there, what is left of a motion is noise, which no
 transform makes smaller. A coordinate is foretold by those before it, or, where joints are rigidly
 linked, by other joints of the same frame (:mod:`motioncodec.prediction` has the arithmetic). The
-difference is coded under a static table that is chosen by how large those before it were, on the
-whole and of late.
+difference is coded under a table that is chosen by how large those before it were, on the whole and
+of late, and that adapts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -27,7 +28,8 @@ BLOCK = 32
 
 LEVELS, TRENDS, SYMBOLS = 40, 3, 40
 """Tables: by level of the differences before, three to an octave, and whether the last ones were
-smaller or larger; of 0 to 38, and 39 for more. From level 40 on, those of 37 to 39 again."""
+smaller or larger; of 39 sizes, and one for all beyond. From level 40 on, those of 37 to 39 again,
+for sizes that are an octave larger with every third level."""
 
 MOST_LEVELS = 106
 
@@ -64,14 +66,32 @@ _LARGEST = 1 << 34
 
 _FROM = np.ceil(_UNIT / 4 * (2.0 ** (np.arange(1, MOST_LEVELS) / 3) - 1) - 1e-6).astype(np.int64)
 
-_SHIFTS = np.maximum((np.arange(MOST_LEVELS) - 15) // 3, 0)
-"""Bits at the end of a difference that are written as they are, by level."""
+SIZES = np.array([*range(8), *(2**k * half // 2 for k in range(3, 43) for half in (2, 3))])
+"""Least difference of each size: 0 to 7 by themselves, from there two sizes to an octave."""
+
+_BITS = np.array([0] * 8 + [k - 1 for k in range(3, 43) for _ in range(2)])
+"""Bits that tell differences of a size apart."""
+
+_MIDDLES = SIZES + (1 << _BITS) // 2
+"""What a difference of each size counts as in the running means."""
 
 _TABLES = np.where(
     np.arange(MOST_LEVELS) < LEVELS,
     np.arange(MOST_LEVELS),
     LEVELS - 3 + (np.arange(MOST_LEVELS) - LEVELS) % 3,
 )
+
+_BASES = 2 * np.maximum((np.arange(MOST_LEVELS) - LEVELS + 3) // 3, 0)
+"""Size of symbol 0 by level, which stands for all smaller ones too."""
+
+_ADAPT = 8
+"""Frames after which tables take in what they coded."""
+
+_GAIN = 512
+"""What a symbol counts as there, beside the 65,536 that a table starts with."""
+
+_FULL = 1 << 20
+"""Sum of counts from which on a table's are halved."""
 
 _STAYS = np.array([16_384, TOTAL - 16_384], np.int64)
 """Frequencies of another form or order than in the block before, and of the same."""
@@ -82,6 +102,29 @@ def tables() -> Integers:
     """(2, LEVELS, TRENDS, SYMBOLS) frequencies: foretold by itself, by other joints."""
     raw = (files("motioncodec.bitstream") / "numbers.bin").read_bytes()
     return np.frombuffer(raw, "<u2").reshape(2, LEVELS, TRENDS, SYMBOLS).astype(np.int64)
+
+
+class Tables:
+    """Frequencies that begin as :func:`tables` and become those of the differences at hand; of all
+    people of a chunk, one after the other."""
+
+    def __init__(self) -> None:
+        self.counts = tables().reshape(-1, SYMBOLS).copy()
+        self.frequencies = self.counts.copy()
+
+    def adapt(self, rows: Integers, symbols: Integers) -> None:
+        """Takes in symbols that were coded under ``rows``, and makes frequencies of the counts:
+        from 1 on, in proportion, what is missing to the sum going to the first of the largest."""
+        touched = np.unique(rows)
+        np.add.at(self.counts, (rows, symbols), _GAIN)
+        counts = self.counts[touched]
+        total = counts.sum(axis=1, keepdims=True)
+        counts = np.where(total >= _FULL, counts + 1 >> 1, counts)
+        self.counts[touched] = counts
+        total = counts.sum(axis=1, keepdims=True)
+        out = counts * (TOTAL - SYMBOLS) // total + 1
+        out[np.arange(len(out)), out.argmax(axis=1)] += TOTAL - out.sum(axis=1)
+        self.frequencies[touched] = out
 
 
 @dataclass(frozen=True)
@@ -199,17 +242,18 @@ def by_others_of(numbers: Numbers, present: Bool) -> Bool:
     return out
 
 
-def code_numbers(coder: Coder, given: Numbers, present: Bool) -> Numbers:
+def code_numbers(coder: Coder, given: Numbers, present: Bool, shared: Tables) -> Numbers:
     """Writes numbers and returns them, or reads as many.
 
     First numbers, as many bits each as they need about the first joint's; links; orders and forms
-    block by block; symbols of all differences, frame by frame; then what is left of them: more for
-    those beyond the last symbol, bits at the end, signs.
+    block by block; symbols of all differences, frame by frame; then what is left of them: sizes
+    beyond the last symbol, bits, signs.
 
     Args:
         coder: either direction.
         given: :meth:`Numbers.empty` to read.
         present: (F, K).
+        shared: tables, which adapt.
     """
     frames, joints, dims = given.differences.shape
     out = Numbers.empty(frames, joints, dims, given.floats)
@@ -221,34 +265,72 @@ def code_numbers(coder: Coder, given: Numbers, present: Bool) -> Numbers:
         out.links[joint] = _code_link(coder, given.links[joint], joints, dims, given.floats)
     _code_ways(coder, given, out, seen)
     later = present & (np.cumsum(present, axis=0) > 1)
-    by_others = by_others_of(out, present)
-    means = _Means(joints, dims)
-    found = np.zeros_like(given.differences)
-    shifts = np.zeros_like(found)
-    all_tables = tables()
-    for frame in range(frames):
-        here = later[frame]
-        if not here.any():
-            continue
-        level, trend = means.contexts(by_others[frame])
-        shift = _SHIFTS[level]
-        sizes = np.abs(given.differences[frame]) >> shift
-        frequencies = all_tables[by_others[frame].astype(np.int64), _TABLES[level], trend]
-        symbols = np.zeros_like(sizes)
-        wanted = np.minimum(sizes[here], SYMBOLS - 1).reshape(-1)
-        symbols[here] = coder.many(wanted, frequencies[here].reshape(-1, SYMBOLS)).reshape(-1, dims)
-        found[frame], shifts[frame] = symbols, shift
-        means.update(here, by_others[frame], symbols << shift)
-    sizes, shifts = found[later], shifts[later]
+    wanted = np.searchsorted(SIZES, np.abs(given.differences), side="right") - 1
+    bases = np.zeros_like(given.differences)
+    found = np.zeros_like(bases)
+
+    def code(frame: int, rows: Integers, base: Integers, here: Bool) -> Integers:
+        bases[frame] = base
+        symbols = np.clip(wanted[frame] - base, 0, SYMBOLS - 1)[here].reshape(-1)
+        got = coder.many(symbols, shared.frequencies[rows])
+        found[frame, here] = got.reshape(-1, dims)
+        return got
+
+    _walk(out, present, shared, code)
+    symbols, base = found[later], bases[later]
     mine = np.abs(given.differences[later])
-    for i, k in np.argwhere(sizes == SYMBOLS - 1).tolist():
-        sizes[i, k] += code_natural(coder, int(mine[i, k] >> shifts[i, k]) - (SYMBOLS - 1))
-    sizes = (sizes << shifts) + _code_ends(coder, mine, shifts)
-    sizes = code_signs(coder, given.differences[later], sizes)
-    if np.abs(sizes).max(initial=0) > MOST:
+    sizes = symbols + base
+    for i, k in np.argwhere(symbols == SYMBOLS - 1).tolist():
+        more = code_natural(coder, int(wanted[later][i, k] - sizes[i, k]))
+        if sizes[i, k] + more >= len(SIZES):
+            raise ContainerError(f"numbers: expected {len(SIZES)} sizes, found a larger one")
+        sizes[i, k] += more
+    least = np.where((symbols == 0) & (base > 0), 0, SIZES[sizes])
+    bits = np.where((symbols == 0) & (base > 0), _WIDTHS[base], _BITS[sizes])
+    values = code_signs(
+        coder, given.differences[later], least + _code_ends(coder, mine - least, bits)
+    )
+    if np.abs(values).max(initial=0) > MOST:
         raise ContainerError(f"numbers: expected differences below {MOST}, found larger ones")
-    out.differences[later] = sizes
+    out.differences[later] = values
     return out
+
+
+_WIDTHS = np.array([int(SIZES[base + 1] - 1).bit_length() for base in range(len(SIZES) - 1)])
+"""Bits of a difference below the sizes of a base and one more."""
+
+
+def _walk(
+    numbers: Numbers,
+    present: Bool,
+    shared: Tables,
+    code: Callable[[int, Integers, Integers, Bool], Integers],
+) -> None:
+    """Goes through the frames: ``code`` is given each one, (n D,) tables of the differences there,
+    (K, D) sizes of their symbols 0 and which joints have some, and gives symbols."""
+    dims = numbers.first.shape[1]
+    later = present & (np.cumsum(present, axis=0) > 1)
+    by_others = by_others_of(numbers, present)
+    means = _Means(len(numbers.links), dims)
+    rows_since: list[Integers] = []
+    symbols_since: list[Integers] = []
+    for frame in range(len(present)):
+        here = later[frame]
+        if here.any():
+            level, trend = means.contexts(by_others[frame])
+            kind = by_others[frame].astype(np.int64)
+            rows = ((kind * LEVELS + _TABLES[level]) * TRENDS + trend)[here].reshape(-1)
+            base = _BASES[level]
+            symbols = code(frame, rows, base, here)
+            sizes = np.zeros_like(base)
+            sizes[here] = symbols.reshape(-1, dims)
+            smallest = (sizes == 0) & (base > 0)
+            means.update(here, by_others[frame], np.where(smallest, 0, _MIDDLES[sizes + base]))
+            rows_since.append(rows)
+            symbols_since.append(symbols)
+        if frame % _ADAPT == _ADAPT - 1 and rows_since:
+            shared.adapt(np.concatenate(rows_since), np.concatenate(symbols_since))
+            rows_since, symbols_since = [], []
 
 
 def _code_first(coder: Coder, first: Integers, present: Bool) -> Integers:
@@ -343,16 +425,13 @@ def _code_ends(coder: Coder, given: Integers, shifts: Integers) -> Integers:
 def count_contexts(given: Numbers, present: Bool) -> Integers:
     """(2, LEVELS, TRENDS, SYMBOLS) how often each table would have coded each symbol: what the
     tables are fitted to."""
-    counts = np.zeros((2, LEVELS, TRENDS, SYMBOLS), np.int64)
-    later = present & (np.cumsum(present, axis=0) > 1)
-    by_others = by_others_of(given, present)
-    means = _Means(*given.first.shape)
-    for frame in range(len(present)):
-        here = later[frame]
-        level, trend = means.contexts(by_others[frame])
-        shift = _SHIFTS[level]
-        symbols = np.minimum(np.abs(given.differences[frame]) >> shift, SYMBOLS - 1)
-        kind = by_others[frame].astype(np.int64)
-        np.add.at(counts, (kind[here], _TABLES[level[here]], trend[here], symbols[here]), 1)
-        means.update(here, by_others[frame], symbols << shift)
-    return counts
+    counts = np.zeros((2 * LEVELS * TRENDS, SYMBOLS), np.int64)
+    wanted = np.searchsorted(SIZES, np.abs(given.differences), side="right") - 1
+
+    def count(frame: int, rows: Integers, base: Integers, here: Bool) -> Integers:
+        symbols: Integers = np.clip(wanted[frame] - base, 0, SYMBOLS - 1)[here].reshape(-1)
+        np.add.at(counts, (rows, symbols), 1)
+        return symbols
+
+    _walk(given, present, Tables(), count)
+    return counts.reshape(2, LEVELS, TRENDS, SYMBOLS)

@@ -18,7 +18,7 @@ from motioncodec.bitstream.entropy import (
     code_natural,
 )
 from motioncodec.bitstream.exact import Exact, code_exact
-from motioncodec.bitstream.numbers import Numbers, code_numbers
+from motioncodec.bitstream.numbers import Numbers, Tables, code_numbers
 from motioncodec.bitstream.prior import Prior, Tokens
 from motioncodec.bitstream.refinement import code_coefficients, code_corrections
 from motioncodec.bitstream.trajectory import (
@@ -190,11 +190,18 @@ class PersonChunk:
         return nobody
 
 
+class _Shared:
+    """Tables that the people of a chunk share."""
+
+    def __init__(self) -> None:
+        self.keypoints, self.confidences = Tables(), Tables()
+
+
 def encode_chunk(people: Sequence[PersonChunk], layout: Layout) -> bytes:
     """People of one chunk to bytes."""
-    coder = Encoder()
+    coder, shared = Encoder(), _Shared()
     for person in people:
-        _code_person(coder, person, layout)
+        _code_person(coder, person, layout, shared)
     return coder.finish()
 
 
@@ -204,8 +211,8 @@ def decode_chunk(data: bytes, people: int, layout: Layout) -> list[PersonChunk]:
     Raises:
         ContainerError: the bytes cannot have come from it.
     """
-    coder = Decoder(data)
-    return [_code_person(coder, PersonChunk.empty(layout), layout) for _ in range(people)]
+    coder, shared = Decoder(data), _Shared()
+    return [_code_person(coder, PersonChunk.empty(layout), layout, shared) for _ in range(people)]
 
 
 def layer_bits(data: bytes, people: int, layout: Layout) -> dict[str, float]:
@@ -214,7 +221,7 @@ def layer_bits(data: bytes, people: int, layout: Layout) -> dict[str, float]:
     Raises:
         ContainerError: as :func:`decode_chunk`.
     """
-    coder = Encoder()
+    coder, shared = Encoder(), _Shared()
     out: dict[str, float] = {}
     last = coder.spent()
 
@@ -225,7 +232,7 @@ def layer_bits(data: bytes, people: int, layout: Layout) -> dict[str, float]:
         last = now
 
     for person in decode_chunk(data, people, layout):
-        _code_person(coder, person, layout, note)
+        _code_person(coder, person, layout, shared, note)
     return out
 
 
@@ -233,6 +240,7 @@ def _code_person(
     coder: Coder,
     given: PersonChunk,
     layout: Layout,
+    shared: _Shared,
     note: Callable[[str], None] = lambda layer: None,
 ) -> PersonChunk:
     """Writes a person and returns it, or reads one; ``note`` is told of each layer once it is
@@ -245,10 +253,12 @@ def _code_person(
         return PersonChunk.absent(layout)
     if layout.exact:
         assert given.exact is not None
-        out.exact = code_exact(coder, given.exact, ~missing)
+        out.exact = code_exact(coder, given.exact, ~missing, shared.keypoints)
         note("numbers")
         if given.exact_confidence is not None:
-            out.exact_confidence = code_exact(coder, given.exact_confidence, ~missing)
+            out.exact_confidence = code_exact(
+                coder, given.exact_confidence, ~missing, shared.confidences
+            )
             note("confidence")
         return out
     in_numbers = layout.bounded and bool(coder.bits(int(given.numbers is not None), 1))
@@ -270,7 +280,7 @@ def _code_person(
         note("confidence")
     if in_numbers:
         empty = Numbers.empty(layout.frames, layout.joints, layout.dims, floats=False)
-        out.numbers = code_numbers(coder, given.numbers or empty, ~missing)
+        out.numbers = code_numbers(coder, given.numbers or empty, ~missing, shared.keypoints)
         note("numbers")
         return out
     if given.fine is not None:
