@@ -5,7 +5,7 @@
     sample_canonical     30 frames a second  to_clip_rate
     tokenize             the network         detokenize
     encode_extra         uncovered joints    decode_extra
-    find_coefficients    what is left over   refined
+    transformed          what is left over   refined
     encode_chunk         bytes               decode_chunk
     Writer               the container       Reader
 
@@ -25,8 +25,11 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from motioncodec.articulated import find_shape
+from motioncodec.bitstream.bones import RIGID, code_shape
 from motioncodec.bitstream.container import Reader, Writer
-from motioncodec.bitstream.header import KNOWN_KEYS, WINDOW, Header, step_exponent
+from motioncodec.bitstream.entropy import Encoder
+from motioncodec.bitstream.header import KNOWN_KEYS, WINDOW, Header, step_exponent, step_size
 from motioncodec.bitstream.payload import PersonChunk, decode_chunk, encode_chunk
 from motioncodec.bitstream.trajectory import Curve
 from motioncodec.clip import Clip, error_scale
@@ -43,11 +46,16 @@ from motioncodec.heatmap.rendering import SIGMA, SIZE, render_heatmaps
 from motioncodec.model.weights import find_weights
 from motioncodec.plan import Settings, plan
 from motioncodec.refinement import (
-    find_coefficients,
+    Posed,
     find_corrections,
     find_grid,
     kept_bound,
     refined,
+    rounded,
+    shape_step,
+    thrifty,
+    transformed,
+    unrounded,
 )
 from motioncodec.skeleton import CANONICAL
 from motioncodec.stream import Stream
@@ -187,39 +195,100 @@ def _step_for_mean(
         for person, mine in enumerate(people):
             if mine[chunk].present:
                 mine[chunk].extra = _extra(clip, stream, mine, person, chunk)
-                heading = stream.heading_at_clip_rate(mine, person, chunk)
-                parts.append((_left(clip, stream, mine, person, chunk), heading))
-    here = [~np.isnan(left[..., 0]) for left, _ in parts]
+                parts.append((*_left(clip, stream, mine, person, chunk), person, chunk))
+    here = [~np.isnan(left[..., 0]) for left, *_ in parts]
     count = max(sum(int(one.sum()) for one in here), 1)
 
     def error(step: int | None) -> float:
+        if step is not None:
+            stream.header = replace(header, fine_step=step)
         total = 0.0
-        for (left, heading), there in zip(parts, here):
+        for (left, points, person, chunk), there in zip(parts, here):
             off = left
             if step is not None:
-                given = find_coefficients(left, step, stream.channels, heading, clip.frame_rate)
-                off = left - refined(given, step, stream.channels, heading, len(left))
+                posed = _fine(clip, stream, people[person], person, chunk, left, points)
+                fine = people[person][chunk].fine
+                assert fine is not None
+                off = left + points - refined(fine, step, stream.channels, points, posed)
             total += float(np.linalg.norm(off, axis=-1)[there].sum())
+        stream.header = header
         return total / count
 
     if error(None) <= mean:
         return replace(header, fine_step=None)
-    step = step_exponent(2 * mean)
-    while step > -400 and error(step) > mean:
-        step -= 1
-    while error(step + 1) <= mean:
-        step += 1
-    return replace(header, fine_step=step)
+    # Errors grow a little slower than steps do.
+    low, high = -400, 400
+    step = step_exponent(2.5 * mean)
+    while high - low > 1:
+        found = error(step)
+        low, high = (step, high) if found <= mean else (low, step)
+        guess = step + round(4.4 * math.log2(mean / max(found, mean / 64)) - 0.4)
+        step = min(max(guess, low + 1), high - 1)
+    return replace(header, fine_step=low)
+
+
+def _fine(
+    clip: Clip,
+    stream: Stream,
+    mine: dict[int, PersonChunk],
+    person: int,
+    chunk: int,
+    left: Float64,
+    points: Float64,
+) -> Posed | None:
+    """Adds to one chunk the coefficients of what decoded keypoints leave over; returns the body
+    that they move, if any."""
+    header, one = stream.header, mine[chunk]
+    assert header.fine_step is not None
+    posed = None
+    if stream.channels.jointed and one.bones is not None:
+        one.shape = _shape(clip, stream, one, person, chunk)
+        posed = stream.posed(mine, person, chunk)
+    exact = transformed(left, stream.channels, points, posed, clip.frame_rate)
+    step = step_size(header.fine_step)
+    if one.shape is not None and one.shape[-1, RIGID]:
+        # Where bones are not what they were taken for, or tokens are too far off.
+        there = ~np.isnan(left)
+        found = unrounded(exact, stream.channels, points, posed)
+        if np.abs(found - points - left)[there].mean() > _STIFF * step:
+            one.shape = np.zeros_like(one.shape)
+            posed = stream.posed(mine, person, chunk)
+            exact = transformed(left, stream.channels, points, posed, clip.frame_rate)
+    one.fine = rounded(exact / step) if header.bound else thrifty(exact / step, posed)
+    return posed
+
+
+def _shape(
+    clip: Clip, stream: Stream, one: PersonChunk, person: int, chunk: int
+) -> NDArray[np.int64]:
+    """What is to be known about a body before it is refined."""
+    header = stream.header
+    assert header.fine_step is not None and one.bones is not None
+    true = canonical_points(clip, person, slice(*header.frame_span(chunk))).astype(np.float64)
+    unit = dequantise_scale(header.scales[person])
+    choices, off = find_shape(true, stream.bone_lengths(one, person), unit)
+    shape = np.zeros((len(off) + 1, 3), np.int64)
+    shape[:-1] = np.rint(np.clip(off / shape_step(header.fine_step), -_FAR, _FAR))
+    shape[-1] = [*choices, 1]
+    return code_shape(Encoder(), shape, one.bones, stream.channels.present(one.missing))
+
+
+_STIFF = 0.05
+"""Mean distance, in steps and by coordinate, from true keypoints that rigid bodies may keep."""
+
+_FAR = 1 << 29
+"""Steps that a joint is off where it is thought to be, at most."""
 
 
 def _left(
     clip: Clip, stream: Stream, mine: dict[int, PersonChunk], person: int, chunk: int
-) -> Float64:
+) -> tuple[Float64, Float64]:
     """(F, K, D) true keypoints of one chunk less what tokens and curves make of them, in the
-    models' axes; NaN where missing."""
+    models' axes, NaN where missing; and the latter."""
     header = stream.header
     true = clip.keypoints[slice(*header.frame_span(chunk)), person].astype(np.float64)
-    return to_model_axes(true, header.up) - stream.keypoints_at_clip_rate(mine, person, chunk)
+    points = stream.keypoints_at_clip_rate(mine, person, chunk)
+    return to_model_axes(true, header.up) - points, points
 
 
 def _refine(
@@ -229,22 +298,21 @@ def _refine(
     header, one = stream.header, mine[chunk]
     if header.fine_step is None:
         return
-    heading = stream.heading_at_clip_rate(mine, person, chunk)
-    left = _left(clip, stream, mine, person, chunk)
-    one.fine = find_coefficients(left, header.fine_step, stream.channels, heading, clip.frame_rate)
+    left, points = _left(clip, stream, mine, person, chunk)
+    _fine(clip, stream, mine, person, chunk, left, points)
     if not header.bound:
         return
     rows = clip.keypoints[slice(*header.frame_span(chunk)), person].astype(np.float64)
     kept = kept_bound(header.bound, float(np.nanmax(np.abs(rows), initial=0.0)))
     true = to_model_axes(rows, header.up)
-    found = stream.refine(true - left, mine, person, chunk)
+    found = stream.refine(points, mine, person, chunk)
     one.corrections = find_corrections(true - found, header.bound, kept)
     gridded = replace(one, grid=find_grid(true, header.bound, kept))
     layout = stream.layout(chunk)
     if len(encode_chunk([gridded], layout)) < len(encode_chunk([one], layout)):
         one.grid = gridded.grid
     # What decoding makes of it, in float32, is what was promised.
-    back = from_model_axes(stream.refine(true - left, mine, person, chunk), header.up)
+    back = from_model_axes(stream.refine(points, mine, person, chunk), header.up)
     off = np.linalg.norm(back.astype(np.float32).astype(np.float64) - rows, axis=-1)
     if np.nanmax(off, initial=0.0) > header.bound:
         raise ClipError(

@@ -30,8 +30,9 @@ from motioncodec.bitstream.prior import LevelPrior
 GOLDEN = Path(__file__).parent / "golden"
 LATER_TABLES_SHA256 = "581e45217c7b02b94eb030ef879b9a9b8bf9b1512504d9793bb69542394e9a13"
 BINARY_TABLES_SHA256 = {
+    "channels.bin": "bc0209d86a109da678231587187185d9e23e9976d6335be03005c756b13d1159",
     "grid.bin": "dfb6c6d353c2c576e8ee6cea5b253dc13e4abe8ad597e04a32de718fedf00970",
-    "refinement.bin": "e5d90d5be4043e38f89d714152678a39c3eff92a9a111fd8c96280185ce1f68e",
+    "refinement.bin": "7588c72449799e411ed23347e54baf69b2a60f61bef01a82dcfa806cdf376b57",
 }
 TABLES_SHA256 = "7fc2a37752ca9bd67f483477aa21837697c5deed211548fdf5b98da35af48f40"
 
@@ -72,7 +73,7 @@ def same(found: PersonChunk, expected: PersonChunk) -> bool:
         curves = [c for c in (person.origin, person.extra) if c is not None]
         return [
             person.missing, person.turn, person.confidence, person.bones, *person.tokens,
-            person.fine, person.corrections, person.grid,
+            person.shape, person.fine, person.corrections, person.grid,
             *[c.knots for c in curves], *[c.sines for c in curves],
         ]  # fmt: skip
 
@@ -109,9 +110,8 @@ def test_the_golden_files_decode(name: str) -> None:
                 for p in layout.priors
                 if isinstance(p, NetworkPrior)
             ],
-            steps=layout.steps, bounded=layout.bounded,
-            fine=None if layout.fine is None or layout.classes is None
-            else (*layout.fine[:2], layout.classes.tolist()),
+            steps=layout.steps, bounded=layout.bounded, fine=layout.fine,
+            jointed=layout.jointed, covered=layout.covered,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()
@@ -127,7 +127,16 @@ def test_the_golden_files_decode(name: str) -> None:
                 assert len(told) == int((~expected.missing).sum())
             elif expected.fine is not None:
                 assert lists["fine"] == expected.fine.tolist()
-                assert expected.corrections is not None
+                if expected.shape is not None:
+                    told, choices = lists["shape"]
+                    assert choices == expected.shape[-1].tolist()
+                    numbers = np.zeros_like(expected.shape)
+                    for at, number in told.items():
+                        numbers[at] = number
+                    numbers[-1] = choices
+                    assert numbers.tolist() == expected.shape.tolist()
+                if expected.corrections is None:
+                    continue
                 put = np.argwhere(expected.corrections.any(axis=-1)).tolist()
                 assert lists["corrections"] == {
                     (f, j): expected.corrections[f, j].tolist() for f, j in put

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.bones import code_bones, no_bones
+from motioncodec.bitstream.bones import TWINS, code_bones, code_shape, no_bones, slots_of
 from motioncodec.bitstream.entropy import (
     Coder,
     Decoder,
@@ -19,7 +19,11 @@ from motioncodec.bitstream.entropy import (
 )
 from motioncodec.bitstream.grid import code_grid
 from motioncodec.bitstream.prior import Prior, Tokens
-from motioncodec.bitstream.refinement import code_coefficients, code_corrections
+from motioncodec.bitstream.refinement import (
+    Jointed,
+    code_coefficients,
+    code_corrections,
+)
 from motioncodec.bitstream.trajectory import (
     BLOCK,
     Curve,
@@ -49,6 +53,11 @@ class Layout:
         knot_spacing: model frames between knots of heading or size.
         bones: the model knows reference bones: their lengths travel, and the hips' path has tables
             of its own for each depth.
+        fine: shape of what is left over (:attr:`PersonChunk.fine`), None where that is not coded.
+        bounded: with corrections, or on a grid.
+        jointed: of each person the class of the step of what is left over, where it is a body's;
+            empty where all channels are plain.
+        covered: for each joint the canonical one that it is, or -1; only where ``jointed``.
     """
 
     frames: int
@@ -62,8 +71,22 @@ class Layout:
     knot_spacing: int = 16
     bones: bool = False
     fine: tuple[int, int, int] | None = None
-    classes: Integers | None = None
     bounded: bool = False
+    jointed: Sequence[int] = ()
+    covered: Sequence[int] = ()
+
+    def here(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(20,) canonical joints that are there in any frame."""
+        out = np.zeros(len(TWINS), bool)
+        there = ~missing.all(axis=0) & (np.array(self.covered) >= 0)
+        out[np.array(self.covered)[there]] = True
+        return out
+
+    def jointed_of(
+        self, person: int, shape: Integers, bones: Integers, here: NDArray[np.bool_]
+    ) -> Jointed:
+        """What the coding of a person's coefficients knows about the body."""
+        return Jointed(slots_of(shape, bones, here), len(self.priors), self.jointed[person])
 
     @property
     def hips(self) -> str:
@@ -91,6 +114,7 @@ class PersonChunk:
         tokens: for each level (steps, slots).
         extra: curve of E x D channels, or None.
         confidence: (F, K) levels, 0 where missing, or None.
+        shape: (21, 3) of a body that is refined (:mod:`motioncodec.bitstream.bones`), or None.
         fine: (windows, frequencies, C) coefficients of what is left over, or None.
         corrections: (F, K, D) of what is further off than the bound, or None without one.
         grid: (F, K, D) keypoints on a grid of the bound, in the place of extra, fine and
@@ -104,6 +128,7 @@ class PersonChunk:
     tokens: list[Tokens] = field(default_factory=list)
     extra: Curve | None = None
     confidence: Integers | None = None
+    shape: Integers | None = None
     fine: Integers | None = None
     corrections: Integers | None = None
     grid: Integers | None = None
@@ -115,7 +140,8 @@ class PersonChunk:
 
     def forget(self) -> None:
         """Lets go of what no other chunk looks at."""
-        self.extra = self.confidence = self.fine = self.corrections = self.grid = None
+        self.extra = self.confidence = self.grid = None
+        self.shape = self.fine = self.corrections = None
 
     @classmethod
     def empty(cls, layout: Layout) -> PersonChunk:
@@ -143,6 +169,7 @@ class PersonChunk:
             confidence=np.zeros((layout.frames, layout.joints), np.int64)
             if layout.confidence_bits
             else None,
+            shape=np.zeros((len(TWINS) + 1, 3), np.int64) if layout.jointed else None,
             fine=None if layout.fine is None else np.zeros(layout.fine, np.int64),
             corrections=np.zeros((layout.frames, layout.joints, layout.dims), np.int64)
             if layout.bounded
@@ -160,8 +187,8 @@ class PersonChunk:
 def encode_chunk(people: Sequence[PersonChunk], layout: Layout) -> bytes:
     """People of one chunk to bytes."""
     coder = Encoder()
-    for person in people:
-        _code_person(coder, person, layout)
+    for i, person in enumerate(people):
+        _code_person(coder, person, layout, i)
     return coder.finish()
 
 
@@ -172,10 +199,10 @@ def decode_chunk(data: bytes, people: int, layout: Layout) -> list[PersonChunk]:
         ContainerError: the bytes cannot have come from it.
     """
     coder = Decoder(data)
-    return [_code_person(coder, PersonChunk.empty(layout), layout) for _ in range(people)]
+    return [_code_person(coder, PersonChunk.empty(layout), layout, i) for i in range(people)]
 
 
-def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChunk:
+def _code_person(coder: Coder, given: PersonChunk, layout: Layout, number: int) -> PersonChunk:
     missing = _code_missing(coder, given.missing)
     out = PersonChunk(missing)
     if missing.all():
@@ -198,8 +225,12 @@ def _code_person(coder: Coder, given: PersonChunk, layout: Layout) -> PersonChun
         out.grid = code_grid(coder, numbers if given.grid is None else given.grid, ~missing)
         return out
     if given.fine is not None:
-        assert layout.classes is not None
-        out.fine = code_coefficients(coder, given.fine, layout.classes)
+        jointed = None
+        if given.shape is not None and out.bones is not None:
+            here = layout.here(missing)
+            out.shape = code_shape(coder, given.shape, out.bones, here)
+            jointed = layout.jointed_of(number, out.shape, out.bones, here)
+        out.fine = code_coefficients(coder, given.fine, jointed)
     if given.corrections is not None:
         out.corrections = code_corrections(coder, given.corrections, ~missing)
     return out
