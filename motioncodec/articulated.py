@@ -94,14 +94,16 @@ def _upper(m: Float64) -> Float64:
     return out
 
 
-def _tangents(d: Float64, reference: Float64) -> Float64:
-    """(3, 2, F) what is at right angles to directions: turned along with them from the reference's
-    by the least turn."""
-    first = np.eye(3)[0 if abs(reference[0]) < 0.8 else 2]
-    first = np.cross(reference, first)
-    first = first / np.linalg.norm(first)
-    near = np.maximum(1 + reference @ d, 1e-3)
-    a = first[:, None] - (first @ d) / near * (d + reference[:, None])
+def _tangents(d: Float64, joints: list[int]) -> Float64:
+    """(3, 2, J, F) what is at right angles to (3, J, F) directions of joints' bones: turned along
+    with them from the mean ones' by the least turn."""
+    reference = REFERENCE_DIRECTIONS[joints]
+    beside = np.where(np.abs(reference[:, :1]) < 0.8, np.eye(3)[0], np.eye(3)[2])
+    first = np.cross(reference, beside)
+    first = (first / np.linalg.norm(first, axis=1, keepdims=True)).T[:, :, None]
+    mean = reference.T[:, :, None]
+    near = np.maximum(1 + _dot(mean, d), 1e-3)
+    a = first - _dot(first, d) / near * (d + mean)
     a = _unit(a - _dot(a, d) * d)
     return np.stack([a, _cross(d, a)], axis=1)
 
@@ -124,8 +126,9 @@ class Body:
         drag = {joint: np.eye(3)[:, :, None] + np.zeros(frames) for joint in self.joints}
         self._follow: dict[int, Float64] = {}
         self._move: dict[int, Float64] = {}
+        tangents = self._tangents()
         for link in reversed(links):
-            ways = self._ways(link)
+            ways = self._ways(link, tangents)
             both = [_times(_transposed(n), drag[j]) for j, n in zip(link.joints, ways)]
             upper = _upper(sum(_times(a, n) for a, n in zip(both, ways)))  # type: ignore[arg-type]
             pull = _times(_transposed(upper), sum(both))  # type: ignore[arg-type]
@@ -138,21 +141,26 @@ class Body:
         # From a pose that has the directions of what was given to the one that is nearest to it.
         self.pose = self.rigid(self.pose + self.join(self.split(given - self.pose)))
 
-    def _ways(self, link: Link) -> list[Float64]:
+    def _tangents(self) -> dict[int, Float64]:
+        """(3, 3, F) for every joint that hangs on another by itself: what is at right angles to its
+        bone, and the bone."""
+        some = [link for link in self.links if link.parent >= 0 and len(link.joints) == 1]
+        joints = [link.joints[0] for link in some]
+        arms = (self.pose[joints] - self.pose[[link.parent for link in some]]).transpose(1, 0, 2)
+        mean = REFERENCE_DIRECTIONS[joints].T[:, :, None]
+        d = _unit(np.where(np.sqrt(_dot(arms, arms)) > _SHORT, arms, mean))
+        axes = np.concatenate([_tangents(d, joints), d[:, None]], axis=1)
+        return {joint: axes[:, :, i] for i, joint in enumerate(joints)}
+
+    def _ways(self, link: Link, tangents: dict[int, Float64]) -> list[Float64]:
         """(3, q, F) of each joint of a link: how it moves with the link's channels."""
         joint = link.joints[0]
-        if link.parent < 0:
-            return [np.eye(3)[:, :, None] + np.zeros(self.pose.shape[-1])]
-        arms = [self.pose[j] - self.pose[link.parent] for j in link.joints]
-        if len(arms) == 1:
-            reference = REFERENCE_DIRECTIONS[joint]
-            length = np.sqrt(_dot(arms[0], arms[0]))
-            d = _unit(np.where(length > _SHORT, arms[0], reference[:, None]))
-            tangents = _tangents(d, reference)
-            if link.shape is not None:
-                return [tangents]
-            return [np.concatenate([tangents, d[:, None]], axis=1)]
+        if joint in tangents:
+            return [tangents[joint] if link.shape is None else tangents[joint][:, :2]]
         axes = np.eye(3)[:, :, None] + np.zeros(self.pose.shape[-1])
+        if link.parent < 0:
+            return [axes]
+        arms = [self.pose[j] - self.pose[link.parent] for j in link.joints]
         return [np.stack([_cross(axes[:, i], arm) for i in range(3)], axis=1) for arm in arms]
 
     def rigid(self, pose: Float64) -> Float64:

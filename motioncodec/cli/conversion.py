@@ -101,7 +101,7 @@ def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:
     "--preset",
     type=click.Choice(["f8", "f16", "f32"]),
     help="Quality: f8 is the finest and largest, f32 the coarsest and smallest.  [default: f16, or "
-    "f32 with --max-error or --mean-error]",
+    "what suits --max-error or --mean-error]",
 )
 @click.option(
     "--effort",
