@@ -30,7 +30,7 @@ from motioncodec.bitstream.prior import LevelPrior
 GOLDEN = Path(__file__).parent / "golden"
 LATER_TABLES_SHA256 = "581e45217c7b02b94eb030ef879b9a9b8bf9b1512504d9793bb69542394e9a13"
 BINARY_TABLES_SHA256 = {
-    "channels.bin": "bc0209d86a109da678231587187185d9e23e9976d6335be03005c756b13d1159",
+    "channels.bin": "89c6478247b225e1f7fd8e99e3abc54dbe4d5d1ac690c642b91dededf41140ee",
     "grid.bin": "dfb6c6d353c2c576e8ee6cea5b253dc13e4abe8ad597e04a32de718fedf00970",
     "refinement.bin": "7588c72449799e411ed23347e54baf69b2a60f61bef01a82dcfa806cdf376b57",
 }
