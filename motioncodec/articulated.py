@@ -261,11 +261,19 @@ def _axes(first: Float64, second: Float64) -> Float64:
     return np.stack([x, y, _cross(x, y)], axis=1)
 
 
+_PLACES: dict[tuple[int, ...], Float64] = {
+    (12, 16): np.array([[1, 0, 0], [0.2, 0.98, 0]]),
+    (6, 9): np.array([[1, 0, 0], [0, 1, 0]]),
+    (12, 1, 16): np.array([[1, 0, 0], [0.29, 0.96, 0], [-0.81, 0.55, -0.19]]),
+    (6, 3, 9): np.array([[1, 0, 0], [0.74, 0.68, 0], [0.06, 0.98, -0.16]]),
+}
+"""Where the joints of groups mostly are in their axes on training clips, over their bones'
+lengths."""
+
+
 def _expected(joints: tuple[int, ...], lengths: Float64) -> Float64:
-    """(joints, 3) where joints of a group are in its axes, going by mean directions of bones."""
-    arms = [REFERENCE_DIRECTIONS[j] * lengths[j] for j in joints]
-    axes = _axes(arms[0][:, None], arms[1][:, None])[..., 0]
-    return np.array([arm @ axes for arm in arms])
+    """(joints, 3) where joints of a group are thought to be in its axes."""
+    return _PLACES[joints] * lengths[list(joints), None]
 
 
 def find_shape(points: Float64, lengths: Float64, unit: float) -> tuple[list[int], Float64]:

@@ -50,8 +50,8 @@ class Settings:
     """How to encode.
 
     Attributes:
-        preset: ``f32``, ``f16`` or ``f8``; if None ``f16``, and what suits a max error or mean error
-            where there is one.
+        preset: ``f32``, ``f16`` or ``f8``; if None ``f16``, and what suits a max error or mean
+            error where there is one.
         model: name of shipped weights or a path; the newest for the clip's dimensions if None.
         device: ``auto``, ``cpu`` or ``cuda``.
         confidence_bits: for each confidence, 4 or 8; 0 leaves it out.
