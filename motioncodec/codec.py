@@ -5,7 +5,7 @@
     sample_canonical     30 frames a second  to_clip_rate
     tokenize             the network         detokenize
     encode_extra         uncovered joints    decode_extra
-    find_coefficients    what is left over   refined
+    transformed          what is left over   refined
     find_numbers         or all of it        values_of
     find_exact           or to the bit       exact_values
     encode_chunk         bytes               decode_chunk
@@ -97,9 +97,14 @@ def trim(
             "far off it is, found one without; ask for a preset"
         )
     bare = not (header.bound or header.lossless or header.fine_step is not None)
-    if not asked and header.model and bare and PRESETS.index(settings.chosen) + 1 >= header.depth:
+    if (
+        not asked
+        and header.model
+        and bare
+        and PRESETS.index(settings.preset or "f16") + 1 >= header.depth
+    ):
         raise UsageError(
-            f"trim: expected a stream finer than {settings.chosen}, found one of "
+            f"trim: expected a stream finer than {settings.preset or 'f16'}, found one of "
             f"{PRESETS[header.depth - 1]}"
         )
     bits = settings.confidence_bits if header.lossless else header.confidence
@@ -138,7 +143,7 @@ def _refined(clip: Clip, settings: Settings, mean: float, progress: Progress | N
     step = encoding.step_for_mean((mean - settings.off_by) / error_scale(clip.units))
     if step is None:
         # Tokens alone will do, and have coarser bones.
-        encoding = Encoding(clip, replace(settings, preset=settings.chosen, mean_error=None))
+        encoding = Encoding(clip, replace(settings, preset=settings.chosen(clip), mean_error=None))
     else:
         encoding.set_step(step)
     return _written(encoding, progress)
@@ -154,7 +159,10 @@ def _bounded(clip: Clip, settings: Settings, mean: float) -> bytes | None:
     bound = 1.45 * inner
     for _ in range(4):
         asked = replace(
-            settings, preset=settings.chosen, mean_error=None, max_error=settings.off_by + bound
+            settings,
+            preset=settings.chosen(clip),
+            mean_error=None,
+            max_error=settings.off_by + bound,
         )
         try:
             data = _written(Encoding(clip, asked))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import BinaryIO
@@ -9,9 +10,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from motioncodec.articulated import find_shape
+from motioncodec.bitstream.bones import RIGID, code_shape
 from motioncodec.bitstream.container import Writer
+from motioncodec.bitstream.entropy import Encoder
 from motioncodec.bitstream.exact import NO_NUMBER
-from motioncodec.bitstream.header import step_exponent
+from motioncodec.bitstream.header import step_exponent, step_size
 from motioncodec.bitstream.payload import PersonChunk, encode_chunk
 from motioncodec.clip import Clip
 from motioncodec.errors import ClipError
@@ -26,11 +30,16 @@ from motioncodec.lossless import find_exact
 from motioncodec.plan import Settings, plan
 from motioncodec.prediction import find_numbers, values_of
 from motioncodec.refinement import (
+    Posed,
     correction_step,
-    find_coefficients,
     find_corrections,
     kept_bound,
     refined,
+    rounded,
+    shape_step,
+    thrifty,
+    transformed,
+    unrounded,
 )
 from motioncodec.stream import Stream
 from motioncodec.tracks import (
@@ -192,17 +201,58 @@ class Encoding:
         assert body is not None
         return self.stream.with_extra(body, self.people[person][chunk])
 
+    def left(self, person: int, chunk: int, known: Float64) -> Float64:
+        """(F, K, D) true keypoints of one chunk less those, in the models' axes; NaN if missing."""
+        return to_model_axes(self._rows(person, chunk), self.stream.header.up) - known
+
+    def add_coefficients(
+        self, person: int, chunk: int, left: Float64, known: Float64
+    ) -> Posed | None:
+        """Adds to one chunk the coefficients of what decoded keypoints leave over; returns the body
+        that they move, if any."""
+        stream, mine, rate = self.stream, self.people[person], self.clip.frame_rate
+        header, one = stream.header, mine[chunk]
+        assert header.fine_step is not None
+        posed = None
+        if stream.channels.jointed and one.bones is not None:
+            one.shape = self._shape(person, chunk)
+            posed = stream.posed(mine, person, chunk)
+        exact = transformed(left, stream.channels, known, posed, rate)
+        step = step_size(header.fine_step)
+        if one.shape is not None and one.shape[-1, RIGID]:
+            # Where bones are not what they were taken for, or tokens are too far off.
+            there = ~np.isnan(left)
+            found = unrounded(exact, stream.channels, known, posed)
+            if np.abs(found - known - left)[there].mean() > _STIFF * step:
+                one.shape = np.zeros_like(one.shape)
+                posed = stream.posed(mine, person, chunk)
+                exact = transformed(left, stream.channels, known, posed, rate)
+        one.fine = rounded(exact / step) if header.bound else thrifty(exact / step, posed)
+        return posed
+
+    def _shape(self, person: int, chunk: int) -> NDArray[np.int64]:
+        """What is to be known about a body before it is refined."""
+        header, one = self.stream.header, self.people[person][chunk]
+        assert header.fine_step is not None and one.bones is not None
+        frames = slice(*header.frame_span(chunk))
+        true = canonical_points(self.clip, person, frames).astype(np.float64)
+        unit = dequantise_scale(header.scales[person])
+        choices, off = find_shape(true, self.stream.bone_lengths(one, person), unit)
+        shape = np.zeros((len(off) + 1, 3), np.int64)
+        shape[:-1] = np.rint(np.clip(off / shape_step(header.fine_step), -_FAR, _FAR))
+        shape[-1] = [*choices, 1]
+        return code_shape(Encoder(), shape, one.bones, self.stream.channels.present(one.missing))
+
     def _refine(self, person: int, chunk: int) -> None:
         """Adds to one chunk what brings its keypoints within the header's bound."""
         stream, mine = self.stream, self.people[person]
-        header, one, rate = stream.header, mine[chunk], self.clip.frame_rate
-        assert header.fine_step is not None
-        rows = self._rows(person, chunk)
-        true, known = to_model_axes(rows, header.up), self.known(person, chunk)
-        heading = stream.heading_at_clip_rate(mine, person, chunk)
-        one.fine = find_coefficients(true - known, header.fine_step, stream.channels, heading, rate)
+        header, one = stream.header, mine[chunk]
+        known = self.known(person, chunk)
+        self.add_coefficients(person, chunk, self.left(person, chunk, known), known)
         if not header.bound:
             return
+        rows = self._rows(person, chunk)
+        true = to_model_axes(rows, header.up)
         kept = kept_bound(header.bound, float(np.nanmax(np.abs(rows), initial=0.0)))
         found = stream.refine(known, mine, person, chunk)
         one.corrections = find_corrections(true - found, header.bound, kept)
@@ -210,7 +260,8 @@ class Encoding:
         numbers = find_numbers(rows / step, floats=False, reach=kept / step)
         bare = PersonChunk(one.missing, confidence=one.confidence, numbers=numbers)
         layout = stream.layout(chunk)
-        if len(encode_chunk([bare], layout)) < len(encode_chunk([one], layout)):
+        alone = replace(layout, jointed=layout.jointed[person : person + 1])
+        if len(encode_chunk([bare], alone)) < len(encode_chunk([one], alone)):
             one.numbers, one.in_numbers = numbers, True
         # What decoding makes of it, in float32, is what was promised.
         if one.numbers is not None:
@@ -231,36 +282,50 @@ class Encoding:
     def step_for_mean(self, mean: float) -> int | None:
         """The largest step of what is left over at which the mean error is within ``mean``, in the
         clip's units; None where tokens and curves are."""
-        stream, rate = self.stream, self.clip.frame_rate
+        stream = self.stream
         parts = []
         for chunk in range(0, stream.header.chunks, -(-stream.header.chunks // SAMPLED)):
             for person, mine in enumerate(self.people):
                 if mine[chunk].present:
-                    heading = stream.heading_at_clip_rate(mine, person, chunk)
-                    true = to_model_axes(self._rows(person, chunk), stream.header.up)
-                    parts.append((true - self.known(person, chunk), heading))
+                    known = self.known(person, chunk)
+                    parts.append((self.left(person, chunk, known), known, person, chunk))
                     mine[chunk].forget()
-        here = [~np.isnan(left[..., 0]) for left, _ in parts]
+        here = [~np.isnan(left[..., 0]) for left, *_ in parts]
         count = max(sum(int(one.sum()) for one in here), 1)
 
         def error(step: int | None) -> float:
+            if step is not None:
+                self.set_step(step)
             total = 0.0
-            for (left, heading), there in zip(parts, here):
+            for (left, known, person, chunk), there in zip(parts, here):
                 off = left
                 if step is not None:
-                    given = find_coefficients(left, step, stream.channels, heading, rate)
-                    off = left - refined(given, step, stream.channels, heading, len(left))
+                    posed = self.add_coefficients(person, chunk, left, known)
+                    fine = self.people[person][chunk].fine
+                    assert fine is not None
+                    off = left + known - refined(fine, step, stream.channels, known, posed)
+                    self.people[person][chunk].forget()
                 total += float(np.linalg.norm(off, axis=-1)[there].sum())
             return total / count
 
         if error(None) <= mean:
             return None
-        step = step_exponent(2 * mean)
-        while step > -400 and error(step) > mean:
-            step -= 1
-        while error(step + 1) <= mean:
-            step += 1
-        return step
+        # Errors grow a little slower than steps do.
+        low, high = -400, 400
+        step = step_exponent(2.5 * mean)
+        while high - low > 1:
+            found = error(step)
+            low, high = (step, high) if found <= mean else (low, step)
+            guess = step + round(4.4 * math.log2(mean / max(found, mean / 64)) - 0.4)
+            step = min(max(guess, low + 1), high - 1)
+        return low
+
+
+_STIFF = 0.05
+"""Mean distance, in steps and by coordinate, from true keypoints that rigid bodies may keep."""
+
+_FAR = 1 << 29
+"""Steps that a joint is off where it is thought to be, at most."""
 
 
 def place_person(clip: Clip, stream: Stream, person: int, mine: dict[int, PersonChunk]) -> None:
@@ -271,7 +336,7 @@ def place_person(clip: Clip, stream: Stream, person: int, mine: dict[int, Person
     bones = None
     if stream.knows_bones:
         lengths = find_bones(points / dequantise_scale(header.scales[person]))
-        bones = quantise_bones(lengths, header.bone_depth)
+        bones = quantise_bones(lengths, header.depth)
     for chunk, one in mine.items():
         if one.present:
             one.origin, one.turn = place(clip, header, person, chunk, anchor)

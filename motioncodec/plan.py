@@ -50,8 +50,8 @@ class Settings:
     """How to encode.
 
     Attributes:
-        preset: ``f32``, ``f16`` or ``f8``; if None ``f16``, and ``f32`` where there is a max error,
-            or mean error, for then finer tokens cost more than they save.
+        preset: ``f32``, ``f16`` or ``f8``; if None ``f16``, and what suits a max error or mean
+            error where there is one.
         model: name of shipped weights or a path; the newest for the clip's dimensions if None.
         device: ``auto``, ``cpu`` or ``cuda``.
         confidence_bits: for each confidence, 4 or 8; 0 leaves it out.
@@ -76,11 +76,19 @@ class Settings:
     lossless: bool = False
     off_by: float = 0.0
 
-    @property
-    def chosen(self) -> str:
-        """The preset, asked for or not."""
-        bounded = self.max_error is not None or self.mean_error is not None
-        return self.preset or ("f32" if bounded else "f16")
+    def chosen(self, clip: Clip) -> str:
+        """The preset, asked for or not: of what an error is asked of, the one under which files
+        came out smallest on training clips."""
+        if self.preset is not None:
+            return self.preset
+        if self.max_error is None and self.mean_error is None:
+            return "f16"
+        if clip.dims == 2:
+            return "f32"
+        if self.max_error is not None:
+            return "f32" if self.max_error > 50 else "f16"
+        assert self.mean_error is not None
+        return "f32" if self.mean_error > 22 else "f16" if self.mean_error > 3 else "f8"
 
 
 def _in_units(clip: Clip, error: float | None, off_by: float, name: str) -> float:
@@ -96,7 +104,8 @@ def _in_units(clip: Clip, error: float | None, off_by: float, name: str) -> floa
 
 def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     """The header of a clip's stream, and the weights that its tokens are made with."""
-    if settings.chosen not in PRESETS:
+    preset = settings.chosen(clip)
+    if preset not in PRESETS:
         raise UsageError(f"preset: expected one of {', '.join(PRESETS)}, found {settings.preset!r}")
     if not 1 <= settings.effort <= 9:
         raise UsageError(f"effort: expected 1 to 9, found {settings.effort}")
@@ -121,7 +130,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
                 f"model {weights.name}: expected a model for {clip.dims}D keypoints, "
                 f"found one for {weights.config.dims}D"
             )
-    depth = 0 if weights is None else weights.depth(settings.chosen)
+    depth = 0 if weights is None else weights.depth(preset)
     samples = [canonical_points(clip, p, sample_frames(clip, p)) for p in range(clip.persons)]
     scales: tuple[int, ...] = ()
     sizes = []

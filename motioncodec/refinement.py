@@ -1,10 +1,10 @@
 """From decoded keypoints to within a bound of the true ones: what is left over, transformed.
 
-What is left of a body that a lapped model knows is turned with its heading, split into what all of
-its joints have in common and the principal components of the rest; all other keypoints are taken
-coordinate by coordinate. All of these channels go through a lapped transform of two seconds, and
-their coefficients are rounded to one step, a smaller one for a tighter bound. The few samples that
-are still too far off after that get a correction each.
+What is left of a body that a lapped model knows is turned with its heading and split into the ways
+that the body has to move (:mod:`motioncodec.articulated`); all other keypoints are taken coordinate
+by coordinate. All of these channels go through a lapped transform of about two seconds, and their
+coefficients are rounded to one step, a smaller one for a tighter bound. The few samples that are
+still too far off after that get a correction each.
 
 Everything here works on one person and one chunk, at the clip's own frame rate.
 """
@@ -12,13 +12,22 @@ Everything here works on one person and one chunk, at the clip's own frame rate.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motioncodec.articulated import Body, Link
 from motioncodec.bitstream.header import MODEL_RATE, step_exponent, step_size
-from motioncodec.bitstream.refinement import PLAIN, TRANSLATION
+from motioncodec.bitstream.refinement import (
+    SLOTS,
+    SYMBOLS,
+    Jointed,
+    network_bits,
+    plain_bits,
+    tables_of,
+)
 from motioncodec.errors import UsageError
 from motioncodec.heatmap.placement import fill_gaps, turn
 from motioncodec.lapping import analyse, synthesise
@@ -28,10 +37,10 @@ Integers = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 WINDOW = 64
-"""Model frames in a window of the transform."""
+"""Model frames in a window of the transform, or about as many."""
 
 LONGEST = 1024
-"""Clip frames in a window at most."""
+"""Clip frames in a window at most, or about as many."""
 
 STEP = 2.0
 """Step of the coefficients over the bound: on training clips the sum of coefficients and
@@ -40,18 +49,37 @@ corrections is least about here."""
 _DEAD_ZONE = 0.1
 """Coefficients are rounded to the number below from so much under its upper border."""
 
+_MOST = 2.0**40
+"""Magnitudes are no larger."""
+
+PRICE = 0.17
+"""Of a bit, in squared steps, where coefficients may come out smaller than they are."""
+
 _SLACK = 2.0**-8
 """Share of the bound that is left to rounding on other machines."""
 
 
 def window_of(frame_rate: float) -> int:
-    """Clip frames in a window of the transform: as many as two seconds have, in 64 parts."""
+    """Clip frames in two seconds, in 64 parts."""
     return min(WINDOW * max(round(frame_rate / MODEL_RATE), 1), LONGEST)
+
+
+def shape_of(frames: int, channels: Channels, frame_rate: float) -> tuple[int, int, int]:
+    """Shape of a chunk's coefficients: windows, frequencies, channels. Windows are as near to two
+    seconds as leaves next to nothing of the last one behind the chunk's end."""
+    windows = max(math.floor(frames / window_of(frame_rate) + 0.5), 1)
+    return windows, 2 * -(-frames // (2 * windows)), channels.count
 
 
 def fine_step(bound: float) -> int:
     """Exponent of the coefficients' step for a bound, both in the clip's units."""
     return step_exponent(STEP * bound)
+
+
+def shape_step(step: int) -> float:
+    """Step, in the clip's units, of what a body's shape is told in: a 16th of the step
+    2^(step / 4) of its coefficients."""
+    return step_size(step - 16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,90 +89,147 @@ class Channels:
     Attributes:
         covered: joints of the body that the model knows, in the order of its skeleton.
         canonical: which canonical joint each of them is.
-        basis: (60, 60) principal components of a pose, in columns; None where all keypoints are
-            taken by themselves.
+        jointed: these are taken as a body; if not, all keypoints are taken by themselves.
         joints: of the skeleton.
         dims: coordinates.
     """
 
     covered: list[int]
     canonical: list[int]
-    basis: Float64 | None
+    jointed: bool
     joints: int
     dims: int
 
     @property
     def plain(self) -> list[int]:
         """Joints that are taken by themselves."""
-        body = set(self.covered) if self.basis is not None else set()
+        body = set(self.covered) if self.jointed else set()
         return [joint for joint in range(self.joints) if joint not in body]
 
     @property
-    def classes(self) -> Integers:
-        """(C,) class of each channel's tables."""
-        plain = np.full(len(self.plain) * self.dims, PLAIN, np.int64)
-        if self.basis is None:
-            return plain
-        body = np.minimum(np.arange(len(self.basis)) // 10, TRANSLATION - 1)
-        return np.concatenate([np.full(3, TRANSLATION, np.int64), body, plain])
+    def count(self) -> int:
+        """Channels: all that a body can have, and those of plain joints."""
+        return SLOTS * self.jointed + len(self.plain) * self.dims
 
-    def split(self, left: Float64, heading: Float64 | None) -> Float64:
-        """(F, K, D) left over without gaps to (F, C) channels: what the body has in common and its
-        principal components, turned, and the plain keypoints."""
-        frames = len(left)
-        plain = left[:, self.plain].reshape(frames, -1)
-        if self.basis is None or heading is None:
-            return plain
-        body = np.zeros((frames, len(self.basis) // 3, 3))
-        turned = turn(left[:, self.covered], heading)
-        common = turned.mean(axis=1)
-        body[:, self.canonical] = turned - common[:, None]
-        components = body.reshape(frames, -1) @ self.basis
-        return np.concatenate([common * math.sqrt(len(self.covered)), components, plain], axis=1)
-
-    def joined(self, signal: Float64, heading: Float64 | None) -> Float64:
-        """Inverse of :meth:`split`."""
-        frames = len(signal)
-        out = np.zeros((frames, self.joints, self.dims))
-        first = 0
-        if self.basis is not None and heading is not None:
-            first = 3 + len(self.basis)
-            body = (signal[:, 3:first] @ self.basis.T).reshape(frames, -1, 3)[:, self.canonical]
-            body = body + signal[:, None, :3] / math.sqrt(len(self.covered))
-            out[:, self.covered] = turn(body, -heading)
-        out[:, self.plain] = signal[:, first:].reshape(frames, -1, self.dims)
+    def present(self, missing: Bool) -> Bool:
+        """(20,) canonical joints that are there in any of (F, K)."""
+        out = np.zeros(SLOTS // 3, bool)
+        out[self.canonical] = ~missing[:, self.covered].all(axis=0)
         return out
 
 
-def shape_of(frames: int, channels: Channels, frame_rate: float) -> tuple[int, int, int]:
-    """Shape of a chunk's coefficients: windows, frequencies, channels."""
-    size = window_of(frame_rate)
-    return -(-frames // size), size, len(channels.classes)
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """A body as it is before it is refined.
+
+    Attributes:
+        heading: (F,) radians.
+        links: how it hangs together.
+        jointed: what the coefficients' coding knows about it.
+    """
+
+    heading: Float64
+    links: list[Link]
+    jointed: Jointed
+    _made: dict[int, Body] = field(default_factory=dict)
+
+    def bodies(self, points: Float64, channels: Channels) -> Iterator[tuple[slice, Body]]:
+        """Some frames at a time of (F, K, D) decoded keypoints, always the same ones."""
+        for start in range(0, len(points), _BLOCK):
+            rows = slice(start, min(start + _BLOCK, len(points)))
+            body = self._made.get(start) or Body(self.turned(points, rows, channels), self.links)
+            if len(points) <= _BLOCK:
+                self._made[start] = body
+            yield rows, body
+
+    def turned(self, points: Float64, rows: slice, channels: Channels) -> Float64:
+        """(F, 20, 3) canonical joints of (F, K, D) keypoints, turned to one heading."""
+        some = points[rows]
+        pose = np.zeros((len(some), SLOTS // 3, 3))
+        pose[:, channels.canonical] = turn(some[:, channels.covered], self.heading[rows])
+        return pose
+
+
+_BLOCK = 4096
 
 
 def refined(
-    coefficients: Integers, step: int, channels: Channels, heading: Float64 | None, frames: int
+    coefficients: Integers, step: int, channels: Channels, points: Float64, posed: Posed | None
 ) -> Float64:
-    """(F, K, D) what a chunk's coefficients add."""
-    if not frames:
-        return np.zeros((0, channels.joints, channels.dims))
-    signal = synthesise(coefficients * np.float64(step_size(step)))[:frames]
-    return channels.joined(signal, heading)
+    """(F, K, D) what a chunk's coefficients make of decoded keypoints."""
+    return unrounded(coefficients * np.float64(step_size(step)), channels, points, posed)
 
 
-def find_coefficients(
-    left: Float64, step: int, channels: Channels, heading: Float64 | None, frame_rate: float
-) -> Integers:
-    """Coefficients of (F, K, D) what is left over, NaN where a keypoint is missing."""
-    size = window_of(frame_rate)
+def unrounded(exact: Float64, channels: Channels, points: Float64, posed: Posed | None) -> Float64:
+    """As :func:`refined`, of coefficients times their step."""
+    if not len(points):
+        return points
+    signal = synthesise(exact)[: len(points)]
+    out = points.copy()
+    if posed:
+        for rows, body in posed.bodies(points, channels):
+            pose = body.moved(signal[rows, body.slots].T)[:, channels.canonical]
+            back = turn(pose, -posed.heading[rows])
+            there = np.isin(channels.canonical, body.joints)
+            out[rows, np.array(channels.covered)[there]] = back[:, there]
+    plain = signal[:, SLOTS * channels.jointed :]
+    out[:, channels.plain] += plain.reshape(len(points), -1, channels.dims)
+    return out
+
+
+def transformed(
+    left: Float64, channels: Channels, points: Float64, posed: Posed | None, frame_rate: float
+) -> Float64:
+    """(W, n, C) coefficients of what (F, K, D) decoded keypoints leave over, NaN where a keypoint
+    is missing."""
+    windows, size, count = shape_of(len(left), channels, frame_rate)
     filled = fill_gaps(left)
-    padded = np.pad(filled, ((0, -len(filled) % size), (0, 0), (0, 0)), mode="edge")
-    turned = None
-    if heading is not None:
-        turned = np.pad(heading, (0, len(padded) - len(heading)), mode="edge")
-    exact = analyse(channels.split(padded, turned), size) / step_size(step)
-    magnitudes = np.floor(np.abs(exact) + 0.5 - _DEAD_ZONE)
+    signal = np.zeros((windows * size, count))
+    if posed:
+        goal = points + filled
+        for rows, body in posed.bodies(points, channels):
+            signal[rows, body.slots] = body.channels(posed.turned(goal, rows, channels)).T
+    signal[: len(left), SLOTS * channels.jointed :] = filled[:, channels.plain].reshape(
+        len(left), -1
+    )
+    signal[len(left) :] = signal[len(left) - 1]
+    return analyse(signal, size)
+
+
+def rounded(exact: Float64) -> Integers:
+    """Coefficients over their step to whole numbers."""
+    magnitudes = np.minimum(np.floor(np.abs(exact) + 0.5 - _DEAD_ZONE), _MOST)
     return (np.sign(exact) * magnitudes).astype(np.int64)
+
+
+def thrifty(exact: Float64, posed: Posed | None, price: float = PRICE) -> Integers:
+    """As :func:`rounded`, but to smaller numbers where they save more bits than they do harm:
+    twice, for what a number costs depends on its neighbours.
+
+    Args:
+        price: of a bit, in squared steps.
+    """
+    jointed = posed.jointed if posed else None
+    out = rounded(exact)
+    size = np.abs(exact)
+    most = np.minimum(np.rint(size), _MOST)
+    for _ in range(2):
+        some = tables_of(out, jointed)
+        first = SLOTS if jointed else 0
+        for mine, (which, kinds) in enumerate(zip(some, (network_bits, plain_bits))):
+            if not which.shape[-1]:
+                continue
+            columns = list(jointed.slots) if jointed and mine == 0 else slice(first, None)
+            bits = kinds()
+            here, top = size[..., columns], most[..., columns]
+            best, least = top, np.full(top.shape, np.inf)
+            for tried in (top, np.maximum(top - 1, 0), np.zeros_like(top)):
+                symbol = np.minimum(tried, SYMBOLS - 1).astype(np.int64)
+                cost = (here - tried) ** 2 + price * bits[which, symbol]
+                best, least = np.where(cost < least, tried, best), np.minimum(cost, least)
+            best = np.where(top >= SYMBOLS, top, best)
+            out[..., columns] = np.sign(exact[..., columns]) * best
+    return out
 
 
 def correction_step(bound: float, dims: int) -> float:

@@ -8,21 +8,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.bones import FREE
+from motioncodec.articulated import links_of
+from motioncodec.bitstream.bones import FREE, RIGID
 from motioncodec.bitstream.header import FIRST_LATER, WINDOW, Header
 from motioncodec.bitstream.network import NetworkPrior, NetworkTensors
 from motioncodec.bitstream.payload import Layout, PersonChunk
 from motioncodec.bitstream.prior import LevelPrior, Prior
+from motioncodec.bitstream.refinement import step_class
 from motioncodec.errors import ClipError, ContainerError, ModelError
 from motioncodec.heatmap.bones import from_reference, to_reference
-from motioncodec.heatmap.placement import KNOT_SPACING, Placement, from_model_axes
+from motioncodec.heatmap.placement import (
+    KNOT_SPACING,
+    Placement,
+    dequantise_scale,
+    from_model_axes,
+)
 from motioncodec.heatmap.resampling import to_clip_rate
 from motioncodec.lossless import exact_values
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import Weights, find_weights, resolve_device
 from motioncodec.prediction import values_of
-from motioncodec.refinement import Channels, correction_step, refined, shape_of
-from motioncodec.skeleton import Skeleton, find_skeleton
+from motioncodec.refinement import (
+    Channels,
+    Posed,
+    correction_step,
+    refined,
+    shape_of,
+    shape_step,
+)
+from motioncodec.skeleton import CANONICAL, Skeleton, find_skeleton
 from motioncodec.tracks import (
     covered_joints,
     decode_extra,
@@ -118,22 +132,28 @@ class Stream:
         """Shapes of a chunk."""
         start, stop = self.header.span(chunk)
         first, last = self.header.frame_span(chunk)
-        fine = classes = None
+        fine, jointed, covered = None, [], []
         if self.header.fine_step is not None:
             fine = shape_of(last - first, self.channels, self.header.frame_rate)
-            classes = self.channels.classes
+            if self.channels.jointed:
+                jointed = [
+                    step_class(self.header.fine_step, self.header.units, scale)
+                    for scale in self.header.scales
+                ]
+                covered = list(self.skeleton.covered)
         return Layout(
             last - first, len(self.skeleton), self.header.dims, (stop - start) // WINDOW,
             len(self.extra), self.header.confidence, self.priors,
             [self.header.steps(chunk, stride) for stride in self.strides], KNOT_SPACING,
-            self.knows_bones, fine, classes, self.header.bound > 0, self.header.lossless,
+            self.knows_bones, fine, self.header.bound > 0, jointed, covered,
+            self.header.lossless,
         )  # fmt: skip
 
     @cached_property
     def channels(self) -> Channels:
         """How what is left over becomes channels."""
-        basis = None if self.weights is None else self.weights.basis
-        return Channels(self.covered, self.canonical, basis, len(self.skeleton), self.header.dims)
+        jointed = self.knows_bones and self.header.dims == 3 and bool(self.covered)
+        return Channels(self.covered, self.canonical, jointed, len(self.skeleton), self.header.dims)
 
     @cached_property
     def network(self) -> SlotVQGAN:
@@ -167,7 +187,7 @@ class Stream:
         """(20,) lengths of a person's rigid bones in body units, NaN for others; None for none."""
         if one.bones is None or (one.bones == FREE).all():
             return None
-        return dequantise_bones(one.bones, self.header.bone_depth)
+        return dequantise_bones(one.bones, self.header.depth)
 
     def tokenize(
         self,
@@ -320,6 +340,29 @@ class Stream:
         frames = range(*self.header.frame_span(chunk))
         return self.at_clip_rate(np.unwrap(where.heading), low, frames)
 
+    def bone_lengths(self, one: PersonChunk, person: int) -> Float64:
+        """(20,) lengths of a person's rigid bones in the clip's units, roughly; NaN for others."""
+        bones = self.bones(one)
+        out: Float64 = np.full(len(CANONICAL), np.nan)
+        if bones is not None:
+            out = bones * dequantise_scale(self.header.scales[person])
+        return out
+
+    def posed(self, mine: dict[int, PersonChunk], person: int, chunk: int) -> Posed | None:
+        """The body of a chunk before it is refined; None where all keypoints are plain."""
+        one, header = mine[chunk], self.header
+        heading = self.heading_at_clip_rate(mine, person, chunk)
+        if one.shape is None or one.bones is None or header.fine_step is None or heading is None:
+            return None
+        layout = self.layout(chunk)
+        here = layout.here(one.missing)
+        off = one.shape[:-1] * np.float64(shape_step(header.fine_step))
+        lengths: Float64 = self.bone_lengths(one, person)
+        if not one.shape[-1, RIGID]:
+            lengths[:] = np.nan
+        links = links_of(one.shape[-1, :RIGID].tolist(), off, lengths, here)
+        return Posed(heading, links, layout.jointed_of(person, one.shape, one.bones, here))
+
     def refine(
         self, points: Float64, mine: dict[int, PersonChunk], person: int, chunk: int
     ) -> Float64:
@@ -327,8 +370,8 @@ class Stream:
         one, header = mine[chunk], self.header
         if one.fine is None or header.fine_step is None:
             return points
-        heading = self.heading_at_clip_rate(mine, person, chunk)
-        points = points + refined(one.fine, header.fine_step, self.channels, heading, len(points))
+        posed = self.posed(mine, person, chunk)
+        points = refined(one.fine, header.fine_step, self.channels, points, posed)
         if one.corrections is not None:
             points = points + one.corrections * correction_step(header.bound, header.dims)
         return points

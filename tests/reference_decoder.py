@@ -350,41 +350,137 @@ def half_octaves(number: int, most: int) -> int:
     return min(((1 + number) ** 2).bit_length() - 1, most)
 
 
+def shape(
+    coder: Range, rigid: set[int], here: set[int]
+) -> tuple[dict[tuple[int, int], int], list[int], list[int]]:
+    """8.9: numbers[joint, which], the choices of groups, and the slots that are there."""
+    real = {j for j in rigid if j in here and PARENTS[j] in here}
+    if real and not coder.bits(1):
+        real = set()
+    choices, members, places = [], set(), []
+    slots = []
+    for kinds in ([(12, 16), (12, 1, 16)], [(6, 9), (6, 3, 9)]):
+        choices.append(coder.bits(2) if real.issuperset(kinds[0]) else 0)
+        if choices[-1] == 3 or (choices[-1] and not real.issuperset(kinds[choices[-1] - 1])):
+            raise Refused("group")
+        if choices[-1]:
+            joints = kinds[choices[-1] - 1]
+            members |= set(joints)
+            slots += [3 * joints[0], 3 * joints[0] + 1, 3 * joints[0] + 2]
+            places += [(joint, k) for i, joint in enumerate(joints) for k in range(i + 1)]
+    told = {}
+    for some in (places, [(joint, 0) for joint in sorted(real - members)]):
+        if some:
+            wide = coder.bits(6)
+            if wide > 30:
+                raise Refused("shape")
+            for at in some:
+                told[at] = coder.bits(wide + 1) - ((1 << wide) - 1)
+    for joint in here - members:
+        slots += [3 * joint + i for i in range(2 if joint in real else 3)]
+    return told, [*choices, int(bool(real))], sorted(slots)
+
+
+PARENTS = [-1, 0, 1, 2, 3, 4, 2, 6, 7, 2, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18]
+
+
+def network_numbers() -> dict[str, Any]:
+    """8.9: the arrays of channels.bin."""
+    raw = (Path(__file__).parents[1] / "motioncodec" / "bitstream" / "channels.bin").read_bytes()
+    flat = [int.from_bytes(raw[i : i + 4], "little", signed=True) for i in range(0, len(raw), 4)]
+    out: dict[str, Any] = {}
+    for name, sizes in {
+        "mix": (3, 60, 60), "local": (10, 32), "channel": (60, 32), "frequency": (64, 32),
+        "depth": (3, 32), "step": (21, 32), "middle": (32, 16), "middle_bias": (16,),
+        "last": (16,), "last_bias": (1,), "tables": (48, 18),
+    }.items():  # fmt: skip
+        count = 1
+        for size in sizes:
+            count *= size
+        part, flat = flat[:count], flat[count:]
+        for size in reversed(sizes[1:]):
+            part = [part[i : i + size] for i in range(0, len(part), size)]
+        out[name] = part
+    assert not flat
+    return out
+
+
+def limited(number: int, shift: int, most: int) -> int:
+    return min(max(number >> shift, 0), most)
+
+
+def times(row: list[int], matrix: list[list[int]]) -> list[int]:
+    return [sum(a * line[i] for a, line in zip(row, matrix)) for i in range(len(matrix[0]))]
+
+
 def coefficients(
-    coder: Range, windows: int, size: int, classes: Sequence[int]
+    coder: Range,
+    windows: int,
+    size: int,
+    channels: int,
+    slots: Sequence[int] = (),
+    depth: int = 0,
+    step: int = 0,
 ) -> list[list[list[int]]]:
     """8.9: coefficients[window][frequency][channel]."""
-    tables = numbers_of("refinement.bin", 12, 8, 16, 18)
-    channels = len(classes)
-    nothing = [0] * channels
-    before = [nothing] * (size + 1)
-    out = []
-    for _ in range(windows):
-        count = coder.natural()
-        if count > size:
-            raise Refused("frequencies")
-        rows: list[list[int]] = []
-        for k in range(count):
-            one = rows[k - 1] if k else nothing
-            two = rows[k - 2] if k > 1 else nothing
-            row = []
-            for c, kind in enumerate(classes):
-                near = sum(one[max(c - 2, 0) : c + 3])
-                about = 3 * one[c] + 2 * two[c] + 2 * before[k][c] + before[k + 1][c] + near
-                table = tables[half_octaves(k, 11)][kind][half_octaves(about, 15)]
-                row.append(coder.table(table))
-            rows.append(row)
-        for row in rows:
-            for c, value in enumerate(row):
-                if value == 17:
-                    row[c] += coder.natural()
-        before = [[min(value, 1 << 20) for value in row] for row in rows]
-        before += [nothing] * (size + 1 - count)
-        for row in rows:
+    first = 60 if slots else 0
+    tables = numbers_of("refinement.bin", 12, 16, 18)
+    net = network_numbers() if slots else {}
+    counts = [coder.bits(size.bit_length()) for _ in range(windows)]
+    if max(counts, default=0) > size:
+        raise Refused("frequencies")
+    out = [[[0] * channels for _ in range(size)] for _ in range(windows)]
+
+    def known(w: int, k: int, c: int) -> int:
+        inside = w >= 0 and 0 <= k < size
+        return min(out[w][k][c], 4095) if inside else 0
+
+    def logarithms(w: int, k: int) -> list[int]:
+        return [((1 + known(w, k, c)) ** 16).bit_length() - 1 for c in range(60)]
+
+    def for_slots(w: int, k: int) -> list[list[int]]:
+        v = [logarithms(w, k - 1), logarithms(w, k - 2), logarithms(w, k - 3),
+             logarithms(w - 1, k), logarithms(w - 1, k + 1), logarithms(w - 1, k - 1),
+             logarithms(w - 2, k)]  # fmt: skip
+        for i, mix in zip((0, 1, 3), net["mix"]):
+            v.append([n >> 8 for n in times(v[i], mix)])
+        found = []
+        for i in slots:
+            sums = times([row[i] for row in v], net["local"])
+            more = zip(
+                sums, net["channel"][i], net["frequency"][64 * k // size],
+                net["depth"][depth - 1], net["step"][step],
+            )  # fmt: skip
+            h = [limited(sum(parts), 10, 4095) for parts in more]
+            h = [limited(a + b, 10, 4095)
+                 for a, b in zip(times(h, net["middle"]), net["middle_bias"])]  # fmt: skip
+            last = sum(a * b for a, b in zip(h, net["last"])) + net["last_bias"][0]
+            found.append(net["tables"][limited(last, 14, 47)])
+        return found
+
+    def for_plain(w: int, k: int) -> list[list[int]]:
+        found = []
+        for c in range(first, channels):
+            near = sum(known(w, k - 1, i) for i in range(max(c - 2, first), min(c + 3, channels)))
+            about = 3 * known(w, k - 1, c) + 2 * known(w, k - 2, c) + 2 * known(w - 1, k, c)
+            about += known(w - 1, k + 1, c) + near
+            found.append(tables[half_octaves(k, 11)][half_octaves(about, 15)])
+        return found
+
+    for t in range(size + 2 * windows):
+        rows = [(w, t - 2 * w) for w in range(windows) if 0 <= t - 2 * w < counts[w]]
+        for places, find in ((slots, for_slots), (range(first, channels), for_plain)):
+            if not places:
+                continue
+            chosen = [(w, k, c, row) for w, k in rows for c, row in zip(places, find(w, k))]
+            got = [coder.table(row) for *_, row in chosen]
+            for (w, k, c, _), symbol in zip(chosen, got):
+                out[w][k][c] = symbol + (coder.natural() if symbol == 17 else 0)
+    for window in out:
+        for row in window:
             for c, value in enumerate(row):
                 if value and coder.table(EVEN):
                     row[c] = -value
-        out.append(rows + [nothing] * (size - count))
     return out
 
 
@@ -434,11 +530,48 @@ THRESHOLDS = [cube_root_above(64**3 << one) - 64 for one in range(1, 106)]
 """8.10: the least n with (n + 64)^3 >= 64^3 2^l, in whole numbers."""
 
 
+SIZES = [*range(8)] + [2**k * half // 2 for k in range(3, 43) for half in (2, 3)]
+"""8.10: the least difference of each size."""
+
+
+def width_of(size: int) -> int:
+    """8.10: bits behind a size."""
+    return (
+        (SIZES[size + 1] - SIZES[size]).bit_length() - 1
+        if 8 <= size < 87
+        else 41
+        if size == 87
+        else 0
+    )
+
+
+class Adaptive:
+    """8.10: counts and frequencies of the tables, which all people of a chunk share."""
+
+    def __init__(self) -> None:
+        start = numbers_of("numbers.bin", 2, 40, 3, 40)
+        self.counts = {
+            (kind, level, trend): list(start[kind][level][trend])
+            for kind in range(2) for level in range(40) for trend in range(3)
+        }  # fmt: skip
+        self.frequencies = {at: list(row) for at, row in self.counts.items()}
+
+    def adapt(self, seen: list[tuple[tuple[int, int, int], int]]) -> None:
+        for at, symbol in seen:
+            self.counts[at][symbol] += 512
+        for at in {at for at, _ in seen}:
+            counts = self.counts[at]
+            if sum(counts) >= 1 << 20:
+                counts = self.counts[at] = [(count + 1) // 2 for count in counts]
+            row = [count * (65_536 - 40) // sum(counts) + 1 for count in counts]
+            row[row.index(max(row))] += 65_536 - sum(row)
+            self.frequencies[at] = row
+
+
 def numbers(
-    coder: Range, gone: list[list[bool]], dims: int, floats: bool
+    coder: Range, gone: list[list[bool]], dims: int, floats: bool, tables: Adaptive
 ) -> dict[tuple[int, int], list[float]]:
     """8.10 and 9.9: values[frame, joint]."""
-    tables = numbers_of("numbers.bin", 2, 40, 3, 40)
     frames, joints, axes = len(gone[0]), len(gone), range(dims)
     here = [[t for t in range(frames) if not line[t]] for line in gone]
     some = [joint for joint, line in enumerate(here) if line]
@@ -479,6 +612,7 @@ def numbers(
 
     means = [([256] * (dims + 1), [256] * (dims + 1)) for _ in gone]
     symbols: list[tuple[tuple[int, int, int], int, int]] = []
+    since: list[tuple[tuple[int, int, int], int]] = []
     for frame in range(frames):
         for joint in some:
             if frame not in here[joint][1:]:
@@ -494,11 +628,14 @@ def numbers(
                     mean, lately, past = slow[dims], fast[dims], slow[dims]
                 level = bisect_right(THRESHOLDS, mean)
                 trend = 1 - (2 * lately < past) + (lately > 2 * past)
-                shift = max((level - 15) // 3, 0)
                 row = level if level < 40 else 37 + (level - 40) % 3
-                symbol = coder.table(tables[others[k]][row][trend])
-                symbols.append(((frame, joint, k), shift, symbol))
-                ys.append(256 * min(symbol << shift, 1 << 34))
+                base = max(2 * ((level - 37) // 3), 0)
+                symbol = coder.table(tables.frequencies[others[k], row, trend])
+                since.append(((int(others[k]), row, trend), symbol))
+                symbols.append(((frame, joint, k), base, symbol))
+                size = base + symbol
+                middle = SIZES[size] + (1 << width_of(size)) // 2
+                ys.append(256 * (0 if base and not symbol else min(middle, 1 << 34)))
             own = [y for y, by in zip(ys, others) if not by]
             rest = [y for y, by in zip(ys, others) if by]
             for mean_of, part in ((slow, 8), (fast, 2)):
@@ -508,18 +645,29 @@ def numbers(
                         mean_of[k] += (y - mean_of[k]) // part
                 if rest:
                     mean_of[dims] += (sum(rest) // len(rest) - mean_of[dims]) // part
-    off: dict[tuple[int, int, int], int] = {}
+        if frame % 8 == 7:
+            tables.adapt(since)
+            since = []
+    sizes = {at: base + symbol for at, base, symbol in symbols}
     for at, _, symbol in symbols:
-        off[at] = symbol + (coder.natural() if symbol == 39 else 0)
-    shifts = {at: shift for at, shift, _ in symbols}
-    for shift in sorted(set(shifts.values()) - {0}):
-        ends = dict.fromkeys((at for at, mine in shifts.items() if mine == shift), 0)
-        for low in range(0, shift, 8):
-            wide = 1 << min(8, shift - low)
+        if symbol == 39:
+            sizes[at] += coder.natural()
+            if sizes[at] >= len(SIZES):
+                raise Refused("size")
+    small = {at: base for at, base, symbol in symbols if base and not symbol}
+    widths = {
+        at: (SIZES[small[at] + 1] - 1).bit_length() if at in small else width_of(size)
+        for at, size in sizes.items()
+    }
+    off = {at: 0 if at in small else SIZES[size] for at, size in sizes.items()}
+    for width in sorted(set(widths.values()) - {0}):
+        ends = dict.fromkeys((at for at, mine in widths.items() if mine == width), 0)
+        for low in range(0, width, 8):
+            wide = 1 << min(8, width - low)
             for at in ends:
                 ends[at] |= coder.table([65_536 // wide] * wide) << low
         for at, end in ends.items():
-            off[at] = (off[at] << shift) + end
+            off[at] += end
     for at in off:
         if off[at] and coder.table(EVEN):
             off[at] = -off[at]
@@ -597,10 +745,10 @@ def float_at(at: int) -> float:
     return value
 
 
-def exact(coder: Range, gone: list[list[bool]], dims: int) -> list[int]:
+def exact(coder: Range, gone: list[list[bool]], dims: int, tables: Adaptive) -> list[int]:
     """8.11: bits of all values, frame by frame."""
     scale = coder.bits(4)
-    values = numbers(coder, gone, dims, scale == 0)
+    values = numbers(coder, gone, dims, scale == 0, tables)
     out = [0x7FC0_0000] * (len(gone[0]) * len(gone) * dims)
     for (frame, joint), value in values.items():
         for k, number in enumerate(value):
@@ -642,20 +790,23 @@ def chunk(
     priors: Sequence[tuple[list[list[list[int]]], list[list[int]]]] = (),
     learned: Sequence[dict[str, Any]] = (),
     steps: Sequence[int] = (),
-    fine: tuple[int, int, Sequence[int]] | None = None,
+    fine: tuple[int, int, int] | None = None,
     bounded: bool = False,
     lossless: bool = False,
+    jointed: Sequence[int] = (),
+    covered: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
+    shared, sure = Adaptive(), Adaptive()
     out = []
-    for _ in range(people):
+    for number in range(people):
         person: dict[str, Any] = {"missing": missing(coder, frames, joints)}
         out.append(person)
         if lossless:
-            person["exact"] = exact(coder, person["missing"], dims)
+            person["exact"] = exact(coder, person["missing"], dims, shared)
             if confidence_bits:
-                person["exact_confidence"] = exact(coder, person["missing"], 1)
+                person["exact_confidence"] = exact(coder, person["missing"], 1, sure)
             continue
         if all(all(line) for line in person["missing"]):
             continue
@@ -668,7 +819,7 @@ def chunk(
             person["turn"] = knots(coder, kind, 2 * windows + 1, 1, 1)[0]
             person["tokens"] = [tokens(coder, count, *prior) for prior, count in zip(priors, steps)]
         if placed and learned:
-            person["bones"] = bones(coder, 3 if fine else len(learned))
+            person["bones"] = bones(coder, len(learned))
             known: list[tuple[Learned, list[list[int]]]] = []
             for tensors, count in zip(learned, steps):
                 one = Learned(tensors)
@@ -680,9 +831,19 @@ def chunk(
         if confidence_bits:
             person["confidence"] = confidence(coder, person["missing"], confidence_bits)
         if in_numbers:
-            person["numbers"] = numbers(coder, person["missing"], dims, floats=False)
+            person["numbers"] = numbers(coder, person["missing"], dims, False, shared)
         elif fine:
-            person["fine"] = coefficients(coder, *fine)
+            about: tuple[Any, ...] = ()
+            if jointed:
+                here = {
+                    canonical
+                    for canonical, line in zip(covered, person["missing"])
+                    if canonical >= 0 and not all(line)
+                }
+                told, choices, slots = shape(coder, set(person["bones"]), here)
+                person["shape"] = told, choices
+                about = slots, len(learned), jointed[number]
+            person["fine"] = coefficients(coder, *fine, *about)
             if bounded:
                 person["corrections"] = corrections(coder, person["missing"], dims)
     return out

@@ -34,8 +34,9 @@ from motioncodec.prediction import values_of
 GOLDEN = Path(__file__).parent / "golden"
 LATER_TABLES_SHA256 = "581e45217c7b02b94eb030ef879b9a9b8bf9b1512504d9793bb69542394e9a13"
 BINARY_TABLES_SHA256 = {
-    "numbers.bin": "6c09c2fdd4a0d7588830793515349ba354c816142c6ad776d4b4d39af3f1dc82",
-    "refinement.bin": "e5d90d5be4043e38f89d714152678a39c3eff92a9a111fd8c96280185ce1f68e",
+    "numbers.bin": "e3224e167a1d5415dd126309dd0c201a9a6008407a49eae090d329789196facb",
+    "channels.bin": "89c6478247b225e1f7fd8e99e3abc54dbe4d5d1ac690c642b91dededf41140ee",
+    "refinement.bin": "7588c72449799e411ed23347e54baf69b2a60f61bef01a82dcfa806cdf376b57",
 }
 TABLES_SHA256 = "7fc2a37752ca9bd67f483477aa21837697c5deed211548fdf5b98da35af48f40"
 
@@ -87,6 +88,7 @@ def same(found: PersonChunk, expected: PersonChunk) -> bool:
         curves = [c for c in (person.origin, person.extra) if c is not None]
         return [
             person.missing, person.turn, person.confidence, person.bones, *person.tokens,
+            person.shape,
             person.fine, person.corrections, *told(person.numbers), *exact(person.exact),
             *exact(person.exact_confidence),
             *[c.knots for c in curves], *[c.sines for c in curves],
@@ -125,9 +127,8 @@ def test_the_golden_files_decode(name: str) -> None:
                 for p in layout.priors
                 if isinstance(p, NetworkPrior)
             ],
-            steps=layout.steps, bounded=layout.bounded, lossless=layout.exact,
-            fine=None if layout.fine is None or layout.classes is None
-            else (*layout.fine[:2], layout.classes.tolist()),
+            steps=layout.steps, bounded=layout.bounded, lossless=layout.exact, fine=layout.fine,
+            jointed=layout.jointed, covered=layout.covered,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()
@@ -146,7 +147,16 @@ def test_the_golden_files_decode(name: str) -> None:
                     assert lists[name] == words.ravel().tolist()
             elif expected.fine is not None:
                 assert lists["fine"] == expected.fine.tolist()
-                assert expected.corrections is not None
+                if expected.shape is not None:
+                    offsets, choices = lists["shape"]
+                    assert choices == expected.shape[-1].tolist()
+                    numbers = np.zeros_like(expected.shape)
+                    for at, number in offsets.items():
+                        numbers[at] = number
+                    numbers[-1] = choices
+                    assert numbers.tolist() == expected.shape.tolist()
+                if expected.corrections is None:
+                    continue
                 put = np.argwhere(expected.corrections.any(axis=-1)).tolist()
                 assert lists["corrections"] == {
                     (f, j): expected.corrections[f, j].tolist() for f, j in put

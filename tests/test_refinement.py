@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,18 @@ from hypothesis import strategies as st
 from motioncodec.bitstream.entropy import TOTAL, Decoder, Encoder
 from motioncodec.bitstream.refinement import (
     BANDS,
-    CLASSES,
     LEVELS,
+    SHAPES,
+    SLOTS,
     SYMBOLS,
+    Jointed,
     code_coefficients,
     code_corrections,
     level_of,
+    network,
+    step_class,
     tables,
+    tables_of,
 )
 from motioncodec.clip import METRES, Clip
 from motioncodec.codec import Decoder as Stream
@@ -29,9 +35,11 @@ from motioncodec.codec import Settings, encode_clip
 from motioncodec.errors import MotionCodecError, UsageError
 from motioncodec.io import read_clip
 from motioncodec.refinement import (
+    Channels,
     correction_step,
     find_corrections,
     kept_bound,
+    shape_of,
     window_of,
 )
 from motioncodec.skeleton import Skeleton
@@ -58,9 +66,24 @@ def largest(clip: Clip, found: Clip) -> float:
 
 def test_the_tables_are_whole() -> None:
     found = tables()
-    assert found.shape == (BANDS, CLASSES, LEVELS, SYMBOLS)
-    assert (found.sum(axis=-1) == TOTAL).all()
-    assert found.min() >= 1
+    assert found.shape == (BANDS * LEVELS, SYMBOLS)
+    for some in (found, network()["tables"]):
+        assert (some.sum(axis=-1) == TOTAL).all()
+        assert some.min() >= 1
+    raw = (files("motioncodec.bitstream") / "channels.bin").read_bytes()
+    assert len(raw) == 4 * sum(int(np.prod(shape)) for shape in SHAPES.values())
+
+
+def test_no_sum_of_the_network_is_beyond_what_doubles_hold() -> None:
+    net = {name: np.abs(value) for name, value in network().items()}
+    seen = np.full(SLOTS, 192.0)
+    mixed = (seen @ net["mix"]).max()
+    assert mixed < 2**53
+    largest = np.array([192.0] * 7 + [mixed / 256 + 1] * 3)
+    rows = sum(net[name].max() for name in ("channel", "frequency", "depth", "step"))
+    assert (largest @ net["local"]).max() + rows < 2**53
+    for name in ("middle", "last"):
+        assert (4095 * net[name].sum(axis=0)).max() + net[f"{name}_bias"].max() < 2**53
 
 
 def test_levels_are_half_octaves() -> None:
@@ -70,19 +93,56 @@ def test_levels_are_half_octaves() -> None:
 
 
 @given(
-    windows=st.integers(0, 3), size=st.integers(1, 9), channels=st.integers(1, 5),
+    windows=st.integers(0, 3), size=st.integers(1, 9), plain=st.integers(0, 5),
     spread=st.sampled_from([0.0, 0.3, 3.0, 200.0, 1e9]), seed=st.integers(0, 999),
+    body=st.booleans(),
 )  # fmt: skip
 def test_coefficients_round_trip(
-    windows: int, size: int, channels: int, spread: float, seed: int
+    windows: int, size: int, plain: int, spread: float, seed: int, body: bool
 ) -> None:
     rng = np.random.default_rng(seed)
-    numbers = np.rint(rng.laplace(0, spread, (windows, size, channels))).astype(np.int64)
-    classes = rng.integers(0, CLASSES, channels)
+    jointed = None
+    there = np.ones(plain, bool)
+    if body:
+        slots = np.flatnonzero(rng.random(SLOTS) < 0.6)
+        jointed = Jointed(slots.tolist(), int(rng.integers(1, 4)), int(rng.integers(0, 21)))
+        there = np.concatenate([np.isin(np.arange(SLOTS), slots), there])
+    numbers = np.rint(rng.laplace(0, spread, (windows, size, len(there)))).astype(np.int64) * there
     coder = Encoder()
-    code_coefficients(coder, numbers, classes)
-    again = code_coefficients(Decoder(coder.finish()), np.zeros_like(numbers), classes)
+    code_coefficients(coder, numbers, jointed)
+    again = code_coefficients(Decoder(coder.finish()), np.zeros_like(numbers), jointed)
     np.testing.assert_array_equal(again, numbers)
+
+
+def test_a_chunk_at_once_has_the_tables_that_coding_has() -> None:
+    rng = np.random.default_rng(0)
+    numbers = np.rint(rng.laplace(0, 1, (3, 8, SLOTS + 2))).astype(np.int64)
+    jointed = Jointed(list(range(SLOTS)), 2, 9)
+    body, plain = tables_of(numbers, jointed)
+    seen = []
+
+    class Watched(Encoder):
+        def many(self, values: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+            seen.append(frequencies)
+            return super().many(values, frequencies)
+
+    code_coefficients(Watched(), numbers, jointed)
+    np.testing.assert_array_equal(seen[0], network()["tables"][body[0, 0]])
+    np.testing.assert_array_equal(seen[1], tables()[plain[0, 0]])
+    # The third step is that of window 0 at 2 and window 1 at 0.
+    np.testing.assert_array_equal(
+        seen[4], network()["tables"][np.concatenate([body[0, 2], body[1, 0]])]
+    )
+    assert len(seen) == 2 * (8 + 2 * 2) + 1
+
+
+def test_classes_of_steps_are_half_octaves() -> None:
+    assert step_class(-20, "m", 0) == 10
+    assert step_class(20, "mm", 0) == 10
+    assert step_class(7, "cm", 0) == 10
+    assert step_class(-20, "m", 64) == 9
+    assert step_class(-400, "m", 0) == 0
+    assert step_class(400, "m", 0) == 20
 
 
 @given(
@@ -113,6 +173,18 @@ def test_corrections_bring_everything_inside_by_the_least(seed: int, dims: int) 
     inside = np.linalg.norm(apart, axis=-1) <= kept
     assert not found[inside].any()
     assert not found[0, 0].any()
+
+
+def test_windows_leave_next_to_nothing_behind_the_end() -> None:
+    plain = Channels([], [], False, 3, 2)
+    for frames in range(1, 700):
+        windows, size, channels = shape_of(frames, plain, 30.0)
+        assert channels == 6
+        assert size % 2 == 0
+        assert 0 <= windows * size - frames < 2 * windows
+        assert size <= 96
+        assert size >= 44 or windows == 1
+    assert shape_of(1024, plain, 30.0) == (16, 64, 6)
 
 
 @pytest.mark.parametrize(("rate", "size"), [(1, 64), (24, 64), (30, 64), (60, 128), (120, 256),

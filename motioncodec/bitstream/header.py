@@ -14,7 +14,6 @@ from typing import Any
 import msgpack
 import zstandard
 
-from motioncodec.bitstream.bones import FINEST
 from motioncodec.errors import ContainerError
 
 WINDOW = 32
@@ -128,12 +127,6 @@ class Header:
     def depth(self) -> int:
         """Levels of tokens."""
         return self.model & 3
-
-    @property
-    def bone_depth(self) -> int:
-        """Depth that bones are as fine as: the deepest where what is left over is coded, for it
-        costs more than finer bones do."""
-        return self.depth if self.fine_step is None else FINEST
 
     @property
     def model_frames(self) -> int:

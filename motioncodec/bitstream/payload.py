@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.bones import FINEST, code_bones, no_bones
+from motioncodec.bitstream.bones import TWINS, code_bones, code_shape, no_bones, slots_of
 from motioncodec.bitstream.entropy import (
     Coder,
     Decoder,
@@ -20,7 +20,11 @@ from motioncodec.bitstream.entropy import (
 from motioncodec.bitstream.exact import Exact, code_exact
 from motioncodec.bitstream.numbers import Numbers, Tables, code_numbers
 from motioncodec.bitstream.prior import Prior, Tokens
-from motioncodec.bitstream.refinement import code_coefficients, code_corrections
+from motioncodec.bitstream.refinement import (
+    Jointed,
+    code_coefficients,
+    code_corrections,
+)
 from motioncodec.bitstream.trajectory import (
     BLOCK,
     Curve,
@@ -50,9 +54,11 @@ class Layout:
         knot_spacing: model frames between knots of heading or size.
         bones: the model knows reference bones: their lengths travel, and the hips' path has tables
             of its own for each depth.
-        fine: shape of coefficients: windows, frequencies, channels; None where there are none.
-        classes: (channels,) of their tables.
+        fine: shape of what is left over (:attr:`PersonChunk.fine`), None where that is not coded.
         bounded: there is a bound, and numbers where they are smaller.
+        jointed: of each person the class of the step of what is left over, where it is a body's;
+            empty where all channels are plain.
+        covered: for each joint the canonical one that it is, or -1; only where ``jointed``.
         exact: values are float32 to the bit, and nothing else is written.
     """
 
@@ -67,9 +73,23 @@ class Layout:
     knot_spacing: int = 16
     bones: bool = False
     fine: tuple[int, int, int] | None = None
-    classes: Integers | None = None
     bounded: bool = False
+    jointed: Sequence[int] = ()
+    covered: Sequence[int] = ()
     exact: bool = False
+
+    def here(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(20,) canonical joints that are there in any frame."""
+        out = np.zeros(len(TWINS), bool)
+        there = ~missing.all(axis=0) & (np.array(self.covered) >= 0)
+        out[np.array(self.covered)[there]] = True
+        return out
+
+    def jointed_of(
+        self, person: int, shape: Integers, bones: Integers, here: NDArray[np.bool_]
+    ) -> Jointed:
+        """What the coding of a person's coefficients knows about the body."""
+        return Jointed(slots_of(shape, bones, here), len(self.priors), self.jointed[person])
 
     @property
     def hips(self) -> str:
@@ -77,11 +97,6 @@ class Layout:
         if self.bones:
             return f"hips_{len(self.priors)}"
         return "hips" if self.dims == 3 else "hips_2d"
-
-    @property
-    def bone_depth(self) -> int:
-        """Which tables bones have: what is refined has the finest."""
-        return len(self.priors) if self.fine is None else FINEST
 
     @property
     def knots(self) -> int:
@@ -102,6 +117,7 @@ class PersonChunk:
         tokens: for each level (steps, slots).
         extra: curve of E x D channels, or None.
         confidence: (F, K) levels, 0 where missing, or None.
+        shape: (21, 3) of a body that is refined (:mod:`motioncodec.bitstream.bones`), or None.
         fine: (windows, frequencies, C) coefficients of what is left over, or None.
         corrections: (F, K, D) of what is further off than the bound, or None without one.
         numbers: keypoints on a grid of the bound, in the place of extra, fine and corrections, and
@@ -118,6 +134,7 @@ class PersonChunk:
     tokens: list[Tokens] = field(default_factory=list)
     extra: Curve | None = None
     confidence: Integers | None = None
+    shape: Integers | None = None
     fine: Integers | None = None
     corrections: Integers | None = None
     numbers: Numbers | None = None
@@ -137,7 +154,8 @@ class PersonChunk:
 
     def forget(self) -> None:
         """Lets go of what no other chunk looks at."""
-        self.extra = self.confidence = self.fine = self.corrections = self.numbers = None
+        self.extra = self.confidence = self.numbers = None
+        self.shape = self.fine = self.corrections = None
         self.exact = self.exact_confidence = None
 
     def drop_tokens(self) -> None:
@@ -171,6 +189,7 @@ class PersonChunk:
             confidence=np.zeros((layout.frames, layout.joints), np.int64)
             if layout.confidence_bits and not layout.exact
             else None,
+            shape=np.zeros((len(TWINS) + 1, 3), np.int64) if layout.jointed else None,
             fine=None if layout.fine is None else np.zeros(layout.fine, np.int64),
             corrections=np.zeros((layout.frames, layout.joints, layout.dims), np.int64)
             if layout.bounded
@@ -191,10 +210,11 @@ class PersonChunk:
 
 
 class _Shared:
-    """Tables that the people of a chunk share."""
+    """Tables that the people of a chunk share, and which of them it is."""
 
     def __init__(self) -> None:
         self.keypoints, self.confidences = Tables(), Tables()
+        self.person = -1
 
 
 def encode_chunk(people: Sequence[PersonChunk], layout: Layout) -> bytes:
@@ -245,6 +265,7 @@ def _code_person(
 ) -> PersonChunk:
     """Writes a person and returns it, or reads one; ``note`` is told of each layer once it is
     done."""
+    shared.person += 1
     missing = _code_missing(coder, given.missing)
     note("missing joints")
     out = PersonChunk(missing)
@@ -267,7 +288,7 @@ def _code_person(
         out.origin = code_curve(coder, given.origin, layout.hips)
         out.turn = code_knots(coder, given.turn, "heading" if layout.dims == 3 else "box")
         if given.bones is not None:
-            out.bones = code_bones(coder, given.bones, layout.bone_depth)
+            out.bones = code_bones(coder, given.bones, len(layout.priors))
         note("placement")
         for level, (prior, tokens) in enumerate(zip(layout.priors, given.tokens)):
             out.tokens.append(prior.code(coder, tokens, out.tokens))
@@ -284,8 +305,13 @@ def _code_person(
         note("numbers")
         return out
     if given.fine is not None:
-        assert layout.classes is not None
-        out.fine = code_coefficients(coder, given.fine, layout.classes)
+        jointed = None
+        if given.shape is not None and out.bones is not None:
+            here = layout.here(missing)
+            out.shape = code_shape(coder, given.shape, out.bones, here)
+            jointed = layout.jointed_of(shared.person, out.shape, out.bones, here)
+            note("shape")
+        out.fine = code_coefficients(coder, given.fine, jointed)
         note("refinement")
     if given.corrections is not None:
         out.corrections = code_corrections(coder, given.corrections, ~missing)

@@ -1,13 +1,17 @@
 """What tokens and curves leave over, as whole numbers: coefficients of a lapped transform, and
 corrections of the few samples that are still further off than the bound.
 
-Coefficients are coded window by window and frequency by frequency, all channels of one frequency
-in a row, each under a static table that is chosen by what is known about it: its band, the class of
-its channel, and how large its neighbours came out.
+Coefficients are coded frequency by frequency, all channels of a frequency in a row, and windows
+side by side, each two frequencies behind the one before it: so every one sees what came out about
+it in its own window and in those before, and few rows hold many. Magnitudes of a body's channels
+have the table that a small network chooses, all of it in whole numbers (as in :mod:`.network`);
+those of other channels one that is chosen by band and by how large their neighbours are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -18,15 +22,16 @@ from motioncodec.bitstream.entropy import TOTAL, Coder, code_natural, code_signs
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
+Float64 = NDArray[np.float64]
 
-BANDS, CLASSES, LEVELS, SYMBOLS = 12, 8, 16, 18
-"""Tables: by band of frequency, class of channel, level of activity; of magnitudes 0 to 16, and 17
-for more."""
+BANDS, LEVELS, SYMBOLS = 12, 16, 18
+"""Tables of plain channels: by band of frequency and level of activity; of magnitudes 0 to 16, and
+17 for more."""
 
-TRANSLATION, PLAIN = 6, 7
-"""Classes of channels that are no principal component of a pose; those have class rank / 10."""
+SLOTS = 60
+"""Channels of a body, three for each canonical joint; most bodies have but some of them."""
 
-_LARGEST = 1 << 20
+_LARGEST = 4095
 """Magnitudes count as no more than this in contexts."""
 
 
@@ -38,6 +43,11 @@ def _steps(count: int) -> Integers:
 _LEVEL_FROM = _steps(LEVELS)
 _BAND_FROM = _steps(BANDS)
 
+_LOGARITHMS: Float64 = np.searchsorted(
+    np.ceil(2.0 ** (np.arange(1, 193) / 16) - 1e-9) - 1, np.arange(_LARGEST + 1), side="right"
+).astype(np.float64)
+"""floor(16 log2(1 + n))."""
+
 
 def level_of(activity: Integers) -> Integers:
     """Level of an activity: floor(2 log2(1 + activity)), at most :data:`LEVELS` - 1."""
@@ -47,85 +57,215 @@ def level_of(activity: Integers) -> Integers:
 
 @cache
 def tables() -> Integers:
-    """(BANDS, CLASSES, LEVELS, SYMBOLS) frequencies."""
+    """(BANDS x LEVELS, SYMBOLS) frequencies for plain channels."""
     raw = (files("motioncodec.bitstream") / "refinement.bin").read_bytes()
-    shape = (BANDS, CLASSES, LEVELS, SYMBOLS)
-    return np.frombuffer(raw, "<u2").reshape(shape).astype(np.int64)
+    return np.frombuffer(raw, "<u2").reshape(BANDS * LEVELS, SYMBOLS).astype(np.int64)
 
 
-def activity_of(row: Integers, second: Integers, before: Integers) -> Integers:
-    """(C,) activity about the magnitudes of one frequency.
+HIDDEN, MIDDLE, TABLES = 32, 16, 48
+DEPTHS, STEPS, FREQUENCIES = 3, 21, 64
+SHAPES = {
+    "mix": (3, SLOTS, SLOTS),
+    "local": (10, HIDDEN),
+    "channel": (SLOTS, HIDDEN),
+    "frequency": (FREQUENCIES, HIDDEN),
+    "depth": (DEPTHS, HIDDEN),
+    "step": (STEPS, HIDDEN),
+    "middle": (HIDDEN, MIDDLE),
+    "middle_bias": (MIDDLE,),
+    "last": (MIDDLE,),
+    "last_bias": (1,),
+    "tables": (TABLES, SYMBOLS),
+}
+"""What ``channels.bin`` holds, one after the other."""
 
-    Args:
-        row, second: (C,) magnitudes of the frequency below, and of the one below that.
-        before: (2, C) magnitudes in the window before, of this frequency and of the next.
-    """
-    wide = np.zeros(len(row) + 5, np.int64)
-    wide[3:-2] = np.cumsum(row)
-    wide[-2:] = wide[-3]
-    near = wide[5:] - wide[:-5]
-    out: Integers = 3 * row + 2 * second + 2 * before[0] + before[1] + near
+MIX_SHIFT, HIDDEN_SHIFT, LAST_SHIFT = 8, 10, 14
+"""What sums are divided by, as powers of 2, and rounded down."""
+
+HIDDEN_TOP = 4095
+
+
+@cache
+def network() -> dict[str, Float64]:
+    """The network's whole numbers, in float64, in which their sums are exact."""
+    raw = np.frombuffer((files("motioncodec.bitstream") / "channels.bin").read_bytes(), "<i4")
+    out, at = {}, 0
+    for name, shape in SHAPES.items():
+        size = int(np.prod(shape))
+        out[name] = raw[at : at + size].reshape(shape).astype(np.float64)
+        at += size
     return out
 
 
-def code_coefficients(coder: Coder, given: Integers, classes: Integers) -> Integers:
+@dataclass(frozen=True, eq=False)
+class Jointed:
+    """What is known about the channels of a body.
+
+    Attributes:
+        slots: those that it has, of :data:`SLOTS`, rising.
+        depth: levels of tokens under it, 1 to 3.
+        step: the coefficients' step against the person's size, 0 to 20 (:func:`step_class`).
+    """
+
+    slots: Sequence[int]
+    depth: int
+    step: int
+
+
+def step_class(step: int, units: str, scale: int) -> int:
+    """Class of a step 2^(step / 4) in the clip's units, of somebody of a scale in 128ths of an
+    octave: 10 at 2^-5 m for somebody of the reference size, in half octaves."""
+    metres = step - {"m": 0, "cm": 27, "mm": 40}.get(units, 0) - (scale + 16) // 32
+    return min(max((metres + 40) // 2, 0), STEPS - 1)
+
+
+class Contexts:
+    """Magnitudes that are known, and which tables their neighbours have.
+
+    Args:
+        shape: windows, frequencies, channels of a chunk.
+        jointed: the first :data:`SLOTS` channels are a body's; None where all are plain.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], jointed: Jointed | None) -> None:
+        windows, self.size, channels = shape
+        self.first = SLOTS if jointed else 0
+        self.plain = channels - self.first
+        self.jointed = jointed
+        self._body = np.zeros((windows + 2, self.size + 4, self.first))
+        self._plain = np.zeros((windows + 2, self.size + 4, self.plain), np.int64)
+        if jointed:
+            net = network()
+            self._own = net["channel"][list(jointed.slots)]
+            self._row = net["depth"][jointed.depth - 1] + net["step"][jointed.step]
+
+    def put(self, window: Integers, k: Integers, magnitudes: Integers) -> None:
+        """Notes (n, C) magnitudes of some windows' frequencies."""
+        known = np.minimum(magnitudes, _LARGEST)
+        self._body[window + 2, k + 3] = _LOGARITHMS[known[:, : self.first]]
+        self._plain[window + 2, k + 3] = known[:, self.first :]
+
+    def of_body(self, window: Integers, k: Integers) -> Integers:
+        """(n, slots) tables, of those of the network, for some windows' frequencies."""
+        assert self.jointed
+        net = network()
+        g, w, at = self._body, window + 2, k + 3
+        below, second, before = g[w, at - 1], g[w, at - 2], g[w - 1, at]
+        mixed = np.floor(np.stack([below, second, before]) @ net["mix"] * 2.0**-MIX_SHIFT)
+        seen = np.stack(
+            [
+                below, second, g[w, at - 3], before, g[w - 1, at + 1], g[w - 1, at - 1],
+                g[w - 2, at], *mixed,
+            ],
+            axis=-1,
+        )[:, self.jointed.slots]  # fmt: skip
+        row = net["frequency"][k * FREQUENCIES // self.size] + self._row
+        hidden = _layer(seen @ net["local"] + self._own + row[:, None])
+        hidden = _layer(hidden @ net["middle"] + net["middle_bias"])
+        out = np.floor((hidden @ net["last"] + net["last_bias"]) * 2.0**-LAST_SHIFT)
+        return np.clip(out, 0, TABLES - 1).astype(np.int64)
+
+    def of_plain(self, window: Integers, k: Integers) -> Integers:
+        """(n, plain) tables, of :func:`tables`, for some windows' frequencies."""
+        m, w, at = self._plain, window + 2, k + 3
+        below = m[w, at - 1]
+        wide = np.zeros((len(w), self.plain + 5), np.int64)
+        wide[:, 3:-2] = np.cumsum(below, axis=1)
+        wide[:, -2:] = wide[:, -3:-2]
+        near = wide[:, 5:] - wide[:, :-5]
+        about = 3 * below + 2 * m[w, at - 2] + 2 * m[w - 1, at] + m[w - 1, at + 1] + near
+        band = np.searchsorted(_BAND_FROM, k, side="right")
+        return band[:, None] * LEVELS + level_of(about)
+
+
+def _layer(sums: Float64) -> Float64:
+    out: Float64 = np.clip(np.floor(sums * 2.0**-HIDDEN_SHIFT), 0, HIDDEN_TOP)
+    return out
+
+
+def tables_of(given: Integers, jointed: Jointed | None) -> tuple[Integers, Integers]:
+    """Which tables coefficients (W, size, C) are coded under: (W, size, slots) and (W, size,
+    plain); what encoders and fitting look at."""
+    windows, size, channels = given.shape
+    contexts = Contexts((windows, size, channels), jointed)
+    w, k = (at.reshape(-1) for at in np.indices((windows, size)))
+    contexts.put(w, k, np.abs(given).reshape(-1, channels))
+    body = contexts.of_body(w, k) if jointed else np.zeros((len(w), 0), np.int64)
+    plain = contexts.of_plain(w, k)
+    return body.reshape(windows, size, -1), plain.reshape(windows, size, -1)
+
+
+@cache
+def plain_bits() -> Float64:
+    """(BANDS x LEVELS, SYMBOLS) bits of a magnitude and its sign under :func:`tables`."""
+    out: Float64 = np.log2(TOTAL / tables()) + (np.arange(SYMBOLS) > 0)
+    return out
+
+
+@cache
+def network_bits() -> Float64:
+    """The same of the network's tables."""
+    out: Float64 = np.log2(TOTAL / network()["tables"]) + (np.arange(SYMBOLS) > 0)
+    return out
+
+
+def counts_of(given: Integers) -> Integers:
+    """(W,) frequencies of each window up to the last that is not all 0."""
+    there: NDArray[np.bool_] = np.any(given, axis=2)
+    last = there.shape[1] - there[:, ::-1].argmax(axis=1)
+    return np.where(there.any(axis=1), last, 0)
+
+
+def code_coefficients(coder: Coder, given: Integers, jointed: Jointed | None = None) -> Integers:
     """Writes (W, size, C) coefficients and returns them, or reads as many.
 
-    Each window: how many frequencies it has, up to the last that is not all 0; magnitudes by
-    frequency; then signs of what is not 0, and what magnitudes are above 17.
+    How many frequencies each window has, up to the last that is not all 0; magnitudes, all windows
+    side by side, w with its frequency t - 2 w at a time; then signs of what is not 0.
 
     Args:
         coder: either direction.
         given: coefficients; zeros to read.
-        classes: (C,) of the channels.
+        jointed: about the first :data:`SLOTS` channels, which are a body's; None where all channels
+            are plain.
     """
     windows, size, channels = given.shape
-    out = np.zeros_like(given)
-    before = np.zeros((size + 1, channels), np.int64)
-    all_tables = tables()
-    for window in range(windows):
-        mine = given[window]
-        there = np.flatnonzero(mine.any(axis=1))
-        count = code_natural(coder, int(there[-1]) + 1 if len(there) else 0)
+    counts = np.zeros(windows, np.int64)
+    for window, count in enumerate(counts_of(given).tolist()):
+        counts[window] = count = coder.bits(count, size.bit_length())
         if count > size:
             raise ContainerError(f"refinement: expected at most {size} frequencies, found {count}")
-        magnitudes = np.minimum(np.abs(mine[:count]), SYMBOLS - 1)
-        found = np.zeros((count, channels), np.int64)
-        row = second = np.zeros(channels, np.int64)
-        bands = np.searchsorted(_BAND_FROM, np.arange(count), side="right")
-        for k in range(count):
-            level = level_of(activity_of(row, second, before[k : k + 2]))
-            frequencies = all_tables[bands[k], classes, level]
-            found[k] = coder.many(magnitudes[k], frequencies)
-            second, row = row, found[k]
-        far = np.argwhere(found == SYMBOLS - 1)
-        for k, channel in far.tolist():
-            more = code_natural(coder, abs(int(mine[k, channel])) - (SYMBOLS - 1))
-            found[k, channel] = SYMBOLS - 1 + more
-        out[window, :count] = code_signs(coder, mine[:count], found)
-        before = np.zeros((size + 1, channels), np.int64)
-        before[:count] = np.minimum(found, _LARGEST)
-    return out
+    contexts = Contexts((windows, size, channels), jointed)
+    sizes = np.abs(given)
+    found = np.zeros_like(given)
+    slots = list(jointed.slots) if jointed else []
+    rest = np.arange(contexts.first, channels)
+    body_tables = network()["tables"].astype(np.int64) if jointed else tables()
+    every = np.arange(windows)
+    ends = 2 * every + counts
+    for step in range(int(ends.max(initial=0))):
+        w = every[(step >= 2 * every) & (step < ends)]
+        if not len(w):
+            continue
+        k = step - 2 * w
+        row = np.zeros((len(w), channels), np.int64)
+        if slots:
+            frequencies = body_tables[contexts.of_body(w, k)]
+            row[:, slots] = _magnitudes(coder, sizes[w, k][:, slots], frequencies)
+        if len(rest):
+            frequencies = tables()[contexts.of_plain(w, k)]
+            row[:, rest] = _magnitudes(coder, sizes[w, k][:, rest], frequencies)
+        found[w, k] = row
+        contexts.put(w, k, row)
+    return code_signs(coder, given, found)
 
 
-def count_contexts(given: Integers, classes: Integers) -> Integers:
-    """(BANDS, CLASSES, LEVELS, SYMBOLS) how often each table would have coded each symbol: what the
-    tables are fitted to."""
-    counts = np.zeros((BANDS, CLASSES, LEVELS, SYMBOLS), np.int64)
-    magnitudes = np.minimum(np.abs(given), _LARGEST)
-    nothing = np.zeros_like(magnitudes[:1, 0])
-    before = np.zeros((given.shape[1] + 1, given.shape[2]), np.int64)
-    for window in magnitudes:
-        there = np.flatnonzero(window.any(axis=1))
-        row = second = nothing[0]
-        for k in range(int(there[-1]) + 1 if len(there) else 0):
-            level = level_of(activity_of(row, second, before[k : k + 2]))
-            band = int(np.searchsorted(_BAND_FROM, k, side="right"))
-            at = (np.full(len(classes), band), classes, level, np.minimum(window[k], SYMBOLS - 1))
-            np.add.at(counts, at, 1)
-            row, second = window[k], row
-        before[:-1] = window
-    return counts
+def _magnitudes(coder: Coder, sizes: Integers, frequencies: Integers) -> Integers:
+    """(n, C) magnitudes: symbols, then what those above 17 have above it."""
+    symbols = np.minimum(sizes, SYMBOLS - 1).reshape(-1)
+    got = coder.many(symbols, frequencies.reshape(-1, SYMBOLS)).reshape(sizes.shape).copy()
+    for at in np.argwhere(got == SYMBOLS - 1).tolist():
+        got[tuple(at)] += code_natural(coder, int(sizes[tuple(at)]) - (SYMBOLS - 1))
+    return got
 
 
 SHARES = 8

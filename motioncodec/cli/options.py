@@ -153,7 +153,7 @@ def quality_options(command: Command) -> Command:
                 "--preset",
                 type=click.Choice(["f8", "f16", "f32"]),
                 help="Quality: f8 is the finest and largest, f32 the coarsest and smallest.  "
-                "[default: f16, or f32 with an error]",
+                "[default: f16, or what suits an error]",
             ),
             click.option(
                 "--effort",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from motioncodec.bitstream.bones import FREE
+from motioncodec.bitstream.bones import FREE, code_shape, slots_of
 from motioncodec.bitstream.container import write_container
 from motioncodec.bitstream.entropy import (
     TOTAL,
@@ -266,21 +266,20 @@ def markers() -> Case:
 
 
 def bounded() -> Case:
-    """2D at 60 frames a second with a bound: one person in numbers, one with coefficients of all
-    classes and corrections."""
+    """2D at 60 frames a second with a bound: one person in numbers, one with coefficients of plain
+    channels and corrections."""
     header = Header(
         frames=70, frame_rate=60.0, skeleton=0, names=("a", "b", "c", "d"), units="px", up="-y",
         dims=2, people=2, references=(0, 0, 1, 1), keypoint_step=5, fine_step=3, bound=0.5,
     )  # fmt: skip
     source = numbers(16)
     layout = Layout(
-        70, 4, 2, 2, 4, 0, fine=(1, 128, 8), classes=np.array([6, 0, 1, 2, 3, 4, 5, 7]),
-        bounded=True,
+        70, 4, 2, 2, 4, 0, fine=(1, 70, 8), bounded=True,
     )  # fmt: skip
     missing = runs(70, 4, 11)
     people = person(source, layout, missing), person(source, layout, missing)
-    fine = array(source, (1, 128, 8), small)
-    people[0].fine = np.where(np.arange(128)[:, None] < 40, fine, 0)
+    fine = array(source, (1, 70, 8), small)
+    people[0].fine = np.where(np.arange(70)[:, None] < 40, fine, 0)
     put = array(source, (70, 4), lambda n: n % 5 == 0) & ~missing
     corrected = array(source, (70, 4, 2), lambda n: n % 5 - 2 if n % 50 else n % 70)
     people[0].corrections = np.where(put[..., None], corrected, 0)
@@ -289,26 +288,68 @@ def bounded() -> Case:
     return Case(header, (layout,), (people,))
 
 
+def jointed() -> Case:
+    """3D of a lapped model, refined: three people with groups of all kinds and rigid bones, and
+    with none; joints that are missing throughout, and an extra one."""
+    names = (*(f"j{i}" for i in range(20)), "tail")
+    header = Header(
+        frames=150, frame_rate=30.0, skeleton=0, names=names, covered=(*range(20), -1),
+        units="mm", model=4 * 4711 + 2, people=3, scales=(3, -60, 40), references=(0,),
+        keypoint_step=9, chunk=192, fine_step=20,
+    )  # fmt: skip
+    priors: list[NetworkPrior] = []
+    for seed, sizes in ((21, [3, 5]), (22, [4])):
+        priors.append(network(seed, sizes, 1, 2, list(priors)))
+    source = numbers(17)
+    layout = Layout(
+        150, 21, 3, 5, 1, 0, priors, [3, 3], bones=True, fine=(2, 76, 63), jointed=(10, 11, 10),
+        covered=(*range(20), -1),
+    )  # fmt: skip
+    people = []
+    for i in range(3):
+        missing = np.zeros((150, 21), bool)
+        missing[:, [5, 19] if i else []] = True
+        missing[:40, 7] = True
+        one = person(source, layout, missing)
+        one.bones = np.where(
+            np.arange(20) % 20 > 0, array(source, (20,), lambda n: n % 9 - 4), FREE
+        )
+        if i == 2:
+            one.bones[[4, 8, 16]] = FREE
+        shape = array(source, (21, 3), lambda n: n % 101 - 50)
+        shape[-1] = [(2, 1, 1), (1, 2, 1), (0, 0, 0)][i]
+        here = layout.here(missing)
+        one.shape = code_shape(Encoder(), shape, one.bones, here)
+        assert one.shape[-1].tolist() == shape[-1].tolist()
+        there = [*slots_of(one.shape, one.bones, here), 60, 61, 62]
+        fine = array(source, (2, 76, 63), lambda n: small(n) // (1 + n % 40))
+        ends = np.array([[50], [9 * i]])
+        blank = np.arange(76) >= ends
+        blank = blank[..., None] | ~np.isin(np.arange(63), there)
+        one.fine = np.where(blank, 0, fine)
+        people.append(one)
+    return Case(header, (layout,), (tuple(people),))
+
+
 def numbered() -> Case:
-    """3D, two people in numbers, of whom one has tokens all the same, and one with coefficients."""
+    """3D, two people in numbers, of whom one has tokens all the same."""
     header = Header(
         frames=60, frame_rate=30.0, skeleton=0, names=("hips", "b", "c", "d", "e", "f"),
-        model=4 * 4711 + 1, people=3, scales=(3, -9, 0), references=(0,), keypoint_step=-20,
+        model=4 * 4711 + 1, people=2, scales=(3, -9), references=(0,), keypoint_step=-20,
         fine_step=-28, bound=0.001953125, covered=(0, 1, 2, 3, 4, -1), confidence=4,
     )  # fmt: skip
     source = numbers(17)
     priors = [network(24, [3, 5], 1, 3, [])]
     layout = Layout(
-        60, 6, 3, 2, 1, 4, priors, [header.steps(0, 64)], bones=True, fine=(1, 64, 66),
-        classes=np.array([6] * 3 + [0] * 30 + [5] * 30 + [7] * 3), bounded=True,
+        60, 6, 3, 2, 1, 4, priors, [header.steps(0, 64)], bones=True, fine=(1, 64, 63),
+        bounded=True, jointed=(10, 11), covered=(0, 1, 2, 3, 4, -1),
     )  # fmt: skip
     missing = runs(60, 6, 25)
-    people = tuple(person(source, layout, missing) for _ in range(3))
-    for one in people[:2]:
+    people = tuple(person(source, layout, missing) for _ in range(2))
+    for one in people:
         one.numbers = whole(source, missing, 3, LINKS_3D, 100, 3000)
-        one.extra = one.fine = one.corrections = None
+        one.extra = one.shape = one.fine = one.corrections = None
     people[0].drop_tokens()
-    assert people[2].corrections is not None
     return Case(header, (layout,), (people,))
 
 
@@ -387,7 +428,7 @@ def symbol_bytes() -> bytes:
 
 FILES: dict[str, Callable[[], Case]] = {
     "body": body, "lapped": lapped, "detections": detections, "markers": markers,
-    "bounded": bounded, "numbered": numbered, "lossless": lossless,
+    "bounded": bounded, "jointed": jointed, "numbered": numbered, "lossless": lossless,
 }  # fmt: skip
 
 
