@@ -207,9 +207,9 @@ def _step_for_mean(
             off = left
             if step is not None:
                 posed = _fine(clip, stream, people[person], person, chunk, left, points)
-                fine = people[person][chunk].fine
-                assert fine is not None
-                off = left + points - refined(fine, step, stream.channels, points, posed)
+                given = people[person][chunk].fine
+                assert given is not None
+                off = left + points - refined(given, step, stream.channels, points, posed)
             total += float(np.linalg.norm(off, axis=-1)[there].sum())
         stream.header = header
         return total / count
@@ -218,12 +218,19 @@ def _step_for_mean(
         return replace(header, fine_step=None)
     # Errors grow a little slower than steps do.
     low, high = -400, 400
+    ones = [people[person][chunk] for *_, person, chunk in parts]
+    best: list[tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]] = []
     step = step_exponent(2.5 * mean)
     while high - low > 1:
         found = error(step)
-        low, high = (step, high) if found <= mean else (low, step)
+        if found <= mean:
+            low, best = step, [(one.shape, one.fine) for one in ones]
+        else:
+            high = step
         guess = step + round(4.4 * math.log2(mean / max(found, mean / 64)) - 0.4)
         step = min(max(guess, low + 1), high - 1)
+    for one, (shape, fine) in zip(ones, best or [(None, None)] * len(ones)):
+        one.shape, one.fine = shape, fine
     return replace(header, fine_step=low)
 
 
@@ -298,6 +305,8 @@ def _refine(
     header, one = stream.header, mine[chunk]
     if header.fine_step is None:
         return
+    if one.fine is not None and not header.bound:
+        return  # from the search for the step
     left, points = _left(clip, stream, mine, person, chunk)
     _fine(clip, stream, mine, person, chunk, left, points)
     if not header.bound:
