@@ -26,6 +26,7 @@ from motioncodec.heatmap.resampling import to_model_rate
 from motioncodec.io import read_clip
 from motioncodec.plan import Settings, plan
 from motioncodec.refinement import (
+    PRICE,
     find_grid,
     fine_step,
     kept_bound,
@@ -261,7 +262,7 @@ def network_of(paths: list[Path], steps: int, rng: np.random.Generator) -> None:
         # What encoders choose depends on the tables, and these on what they choose. A few are
         # left as hard bounds have them.
         numbers = [
-            rounded(p.exact) if i % 8 == 0 else thrifty(p.exact, p.posed)  # type: ignore[arg-type]
+            rounded(p.exact) if i % 8 == 0 else thrifty(p.exact, p.posed, PRICE)  # type: ignore[arg-type]
             for i, p in enumerate(parts)
         ]
         network = fit_network(Windows(parts, numbers), steps // 3, network)

@@ -46,12 +46,13 @@ from motioncodec.heatmap.rendering import SIGMA, SIZE, render_heatmaps
 from motioncodec.model.weights import find_weights
 from motioncodec.plan import Settings, plan
 from motioncodec.refinement import (
+    BOUND_PRICE,
+    PRICE,
     Posed,
     find_corrections,
     find_grid,
     kept_bound,
     refined,
-    rounded,
     shape_step,
     thrifty,
     transformed,
@@ -261,7 +262,7 @@ def _fine(
             one.shape = np.zeros_like(one.shape)
             posed = stream.posed(mine, person, chunk)
             exact = transformed(left, stream.channels, points, posed, clip.frame_rate)
-    one.fine = rounded(exact / step) if header.bound else thrifty(exact / step, posed)
+    one.fine = thrifty(exact / step, posed, BOUND_PRICE if header.bound else PRICE)
     return posed
 
 
@@ -277,7 +278,7 @@ def _shape(
     shape = np.zeros((len(off) + 1, 3), np.int64)
     shape[:-1] = np.rint(np.clip(off / shape_step(header.fine_step), -_FAR, _FAR))
     shape[-1] = [*choices, 1]
-    return code_shape(Encoder(), shape, one.bones, stream.channels.present(one.missing))
+    return code_shape(Encoder(), shape, one.bones, stream.layout(chunk).here(one.missing))
 
 
 _STIFF = 0.05
