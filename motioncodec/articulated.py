@@ -219,7 +219,7 @@ class Body:
         """(C, F) channels to (F, 20, 3) poses."""
         return self.rigid(self.pose + self.join(channels)).transpose(2, 0, 1)
 
-    def channels(self, pose: Float64, rounds: int = 12) -> Float64:
+    def channels(self, pose: Float64, rounds: int = 8) -> Float64:
         """(F, 20, 3) poses, anything where there is no joint, to (C, F) channels: nearly the
         inverse of :meth:`moved`."""
         goal = pose.transpose(1, 2, 0)
@@ -227,7 +227,7 @@ class Body:
         for _ in range(rounds):
             more = self.split(goal - self.rigid(self.pose + self.join(out)))
             out = out + more
-            # Few rounds do but where a bone is turned far from where it was decoded.
+            # Few rounds do except where a bone is turned far from where it was decoded.
             if np.abs(more).max(initial=0.0) <= _NEAR * np.abs(out).max(initial=0.0):
                 break
         return out
