@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--bounds", default="20,10,5,2,1")
     parser.add_argument("--sets", default="val,hdm05")
-    parser.add_argument("--preset", default="f32")
+    parser.add_argument("--preset")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()

@@ -24,7 +24,14 @@ from motioncodec.encoding import Encoding
 from motioncodec.heatmap.resampling import to_model_rate
 from motioncodec.io import read_clip
 from motioncodec.plan import Settings
-from motioncodec.refinement import fine_step, rounded, step_size, thrifty, transformed
+from motioncodec.refinement import (
+    PRICE,
+    fine_step,
+    rounded,
+    step_size,
+    thrifty,
+    transformed,
+)
 from motioncodec.skeleton import Skeleton
 
 BOUNDS = (40.0, 20.0, 10.0, 5.0, 2.0, 1.0)
@@ -237,7 +244,7 @@ def network_of(paths: list[Path], steps: int, rng: np.random.Generator) -> None:
         # What encoders choose depends on the tables, and these on what they choose. A few are
         # left as hard bounds have them.
         numbers = [
-            rounded(p.exact) if i % 8 == 0 else thrifty(p.exact, p.posed)  # type: ignore[arg-type]
+            rounded(p.exact) if i % 8 == 0 else thrifty(p.exact, p.posed, PRICE)  # type: ignore[arg-type]
             for i, p in enumerate(parts)
         ]
         network = fit_network(Windows(parts, numbers), steps // 3, network)

@@ -26,6 +26,9 @@ from motioncodec.skeleton import CANONICAL_PARENTS
 Float64 = NDArray[np.float64]
 
 _LEAST = 1e-9
+_NEAR = 0.01
+"""Share of the largest channel within which channels are found."""
+
 _SHORT = 1e-6
 """A bone that is no longer has no direction, and is taken to have the mean one."""
 
@@ -216,13 +219,17 @@ class Body:
         """(C, F) channels to (F, 20, 3) poses."""
         return self.rigid(self.pose + self.join(channels)).transpose(2, 0, 1)
 
-    def channels(self, pose: Float64, rounds: int = 2) -> Float64:
+    def channels(self, pose: Float64, rounds: int = 8) -> Float64:
         """(F, 20, 3) poses, anything where there is no joint, to (C, F) channels: nearly the
         inverse of :meth:`moved`."""
         goal = pose.transpose(1, 2, 0)
         out = self.split(goal - self.pose)
         for _ in range(rounds):
-            out = out + self.split(goal - self.rigid(self.pose + self.join(out)))
+            more = self.split(goal - self.rigid(self.pose + self.join(out)))
+            out = out + more
+            # Few rounds do except where a bone is turned far from where it was decoded.
+            if np.abs(more).max(initial=0.0) <= _NEAR * np.abs(out).max(initial=0.0):
+                break
         return out
 
 

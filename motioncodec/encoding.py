@@ -30,12 +30,13 @@ from motioncodec.lossless import find_exact
 from motioncodec.plan import Settings, plan
 from motioncodec.prediction import find_numbers, values_of
 from motioncodec.refinement import (
+    BOUND_PRICE,
+    PRICE,
     Posed,
     correction_step,
     find_corrections,
     kept_bound,
     refined,
-    rounded,
     shape_step,
     thrifty,
     transformed,
@@ -227,7 +228,7 @@ class Encoding:
                 one.shape = np.zeros_like(one.shape)
                 posed = stream.posed(mine, person, chunk)
                 exact = transformed(left, stream.channels, known, posed, rate)
-        one.fine = rounded(exact / step) if header.bound else thrifty(exact / step, posed)
+        one.fine = thrifty(exact / step, posed, BOUND_PRICE if header.bound else PRICE)
         return posed
 
     def _shape(self, person: int, chunk: int) -> NDArray[np.int64]:
@@ -241,7 +242,8 @@ class Encoding:
         shape = np.zeros((len(off) + 1, 3), np.int64)
         shape[:-1] = np.rint(np.clip(off / shape_step(header.fine_step), -_FAR, _FAR))
         shape[-1] = [*choices, 1]
-        return code_shape(Encoder(), shape, one.bones, self.stream.channels.present(one.missing))
+        here = self.stream.layout(chunk).here(one.missing)
+        return code_shape(Encoder(), shape, one.bones, here)
 
     def _refine(self, person: int, chunk: int) -> None:
         """Adds to one chunk what brings its keypoints within the header's bound."""

@@ -88,7 +88,7 @@ class Settings:
         if self.max_error is not None:
             return "f32" if self.max_error > 50 else "f16"
         assert self.mean_error is not None
-        return "f32" if self.mean_error > 22 else "f16" if self.mean_error > 3 else "f8"
+        return "f32" if self.mean_error > 22 else "f16" if self.mean_error > 2.5 else "f8"
 
 
 def _in_units(clip: Clip, error: float | None, off_by: float, name: str) -> float:

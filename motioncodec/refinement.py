@@ -42,7 +42,7 @@ WINDOW = 64
 LONGEST = 1024
 """Clip frames in a window at most, or about as many."""
 
-STEP = 2.0
+STEP = 2.2
 """Step of the coefficients over the bound: on training clips the sum of coefficients and
 corrections is least about here."""
 
@@ -52,8 +52,9 @@ _DEAD_ZONE = 0.1
 _MOST = 2.0**40
 """Magnitudes are no larger."""
 
-PRICE = 0.17
-"""Of a bit, in squared steps, where coefficients may come out smaller than they are."""
+PRICE, BOUND_PRICE = 0.17, 0.1
+"""Of a bit, in squared steps, where coefficients may come out smaller than they are: for a mean
+error, and for a bound, which corrections have to keep."""
 
 _SLACK = 2.0**-8
 """Share of the bound that is left to rounding on other machines."""
@@ -110,12 +111,6 @@ class Channels:
     def count(self) -> int:
         """Channels: all that a body can have, and those of plain joints."""
         return SLOTS * self.jointed + len(self.plain) * self.dims
-
-    def present(self, missing: Bool) -> Bool:
-        """(20,) canonical joints that are there in any of (F, K)."""
-        out = np.zeros(SLOTS // 3, bool)
-        out[self.canonical] = ~missing[:, self.covered].all(axis=0)
-        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +197,7 @@ def rounded(exact: Float64) -> Integers:
     return (np.sign(exact) * magnitudes).astype(np.int64)
 
 
-def thrifty(exact: Float64, posed: Posed | None, price: float = PRICE) -> Integers:
+def thrifty(exact: Float64, posed: Posed | None, price: float) -> Integers:
     """As :func:`rounded`, but to smaller numbers where they save more bits than they do harm:
     twice, for what a number costs depends on its neighbours.
 

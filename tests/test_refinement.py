@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from motioncodec.bitstream.bones import slots_of
 from motioncodec.bitstream.entropy import TOTAL, Decoder, Encoder
 from motioncodec.bitstream.refinement import (
     BANDS,
@@ -221,6 +222,35 @@ def test_a_mean_is_kept_and_used_up(capture: Clip, walk: Clip, bound: float) -> 
         stream = Stream(io.BytesIO(data.getvalue()))
         # A step is a fifth finer than the one before.
         assert mean > 0.6 * bound or stream.header.fine_step is None
+
+
+def test_a_preset_suits_the_error(capture: Clip, detections: Clip) -> None:
+    for error, preset in ((30.0, "f32"), (10.0, "f16"), (1.0, "f8")):
+        assert Settings(mean_error=error).chosen(capture) == preset
+        assert Settings("f16", mean_error=error).chosen(capture) == "f16"
+        assert Settings(mean_error=error).chosen(detections) == "f32"
+    assert Settings(max_error=100.0).chosen(capture) == "f32"
+    assert Settings(max_error=5.0).chosen(capture) == "f16"
+    assert Settings().chosen(capture) == "f16"
+
+
+def test_a_mean_costs_less_where_bones_are_rigid(capture: Clip) -> None:
+    rng = np.random.default_rng(0)
+    off = rng.normal(0, 0.004, capture.keypoints.shape).astype(np.float32)
+    sizes = []
+    for clip in (capture, replace(capture, keypoints=capture.keypoints + off)):
+        data = io.BytesIO()
+        sizes.append(encode_clip(clip, data, Settings(mean_error=15.0)))
+        data.seek(0)
+        stream = Stream(data)
+        (one,) = dict(stream._load(range(1), 0))[0]
+        assert one.fine is not None and one.shape is not None and one.bones is not None
+        here = stream.stream.layout(0).here(one.missing)
+        slots = slots_of(one.shape, one.bones, here)
+        assert (len(slots) < 2.3 * here.sum()) == (clip is capture)
+        there = one.fine[..., :SLOTS].any(axis=(0, 1))
+        assert set(np.flatnonzero(there).tolist()) <= set(slots)
+    assert sizes[0] < sizes[1]
 
 
 @pytest.mark.parametrize("rate", [400.0, 600.0, 2000.0, 9000.0])
