@@ -21,6 +21,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -55,7 +56,10 @@ def encode_clip(
     if settings.bitrate is not None:
         return target.write(_within_rate(clip, settings, settings.bitrate, progress))
     if settings.mean_error is not None:
-        return target.write(_within_mean(clip, settings, settings.mean_error, progress))
+        data = _within_mean(clip, settings, settings.mean_error)
+        if progress:
+            progress(2 * clip.frames)
+        return target.write(data)
     return Encoding(clip, settings, progress).write(target, progress)
 
 
@@ -113,40 +117,48 @@ def trim(
 
 
 TRIED = 300
-"""Frames that tell whether numbers or coefficients are smaller at a mean error."""
+"""Frames that tell which way to keep a mean error is the smallest."""
 
 
-def _within_mean(clip: Clip, settings: Settings, mean: float, progress: Progress | None) -> bytes:
-    """The smallest stream with a mean error within ``mean``, in millimetres or pixels: tokens and
-    as much of what they leave over as it takes, or a stream with a bound, whose numbers are smaller
-    where the error is small."""
-    if _numbers_pay(clip, settings, mean):
-        data = _bounded(clip, settings, mean)
-        if data is not None:
-            if progress:
-                progress(2 * clip.frames)
-            return data
-    return _refined(clip, settings, mean, progress)
-
-
-def _numbers_pay(clip: Clip, settings: Settings, mean: float) -> bool:
-    """Whether, at a mean error, a stream with a bound is smaller: judged by the clip's middle."""
+def _within_mean(clip: Clip, settings: Settings, mean: float) -> bytes:
+    """The smallest stream with a mean error within ``mean``, in millimetres or pixels, judged by
+    the clip's middle: tokens and as much of what they leave over as it takes, with the preset that
+    suits the error or the one beside it, or a stream with a bound, whose numbers are smaller where
+    the error is small."""
     start = max((clip.frames - TRIED) // 2, 0)
     some = clip.window(start, min(start + TRIED, clip.frames))
-    bounded = _bounded(some, settings, mean)
-    return bounded is not None and len(bounded) < len(_refined(some, settings, mean, None))
+    best: bytes | None = None
+    way: Callable[[Clip], bytes | None] = partial(_bounded, settings=settings, mean=mean)
+    ways = [way]
+    for preset in _near(settings, clip):
+        ways.append(partial(_refined, settings=replace(settings, preset=preset), mean=mean))
+    for one in ways:
+        data = one(some)
+        if data is not None and (best is None or len(data) < len(best)):
+            best, way = data, one
+    if best is not None and some.frames == clip.frames:
+        return best
+    data = way(clip)
+    return _refined(clip, settings, mean) if data is None else data
 
 
-def _refined(clip: Clip, settings: Settings, mean: float, progress: Progress | None) -> bytes:
+def _near(settings: Settings, clip: Clip) -> list[str]:
+    """The preset asked for, or the one that suits an error and those beside it."""
+    at = PRESETS.index(settings.chosen(clip))
+    near = slice(max(at - 1, 0), at + 2)
+    return [settings.preset] if settings.preset else list(PRESETS[near])
+
+
+def _refined(clip: Clip, settings: Settings, mean: float) -> bytes:
     """A stream of tokens and coefficients with a mean error."""
-    encoding = Encoding(clip, settings, progress)
+    encoding = Encoding(clip, settings)
     step = encoding.step_for_mean((mean - settings.off_by) / error_scale(clip.units))
     if step is None:
         # Tokens alone will do, and have coarser bones.
         encoding = Encoding(clip, replace(settings, preset=settings.chosen(clip), mean_error=None))
     else:
         encoding.set_step(step)
-    return _written(encoding, progress)
+    return _written(encoding)
 
 
 def _bounded(clip: Clip, settings: Settings, mean: float) -> bytes | None:
@@ -216,7 +228,8 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
             candidates.append(found)
             off = max(_error(clip, found, settings) * error_scale(clip.units), 1e-6)
         mean = settings.off_by + off
-        if _numbers_pay(clip, replace(free, mean_error=mean), mean):
+        numbers = _bounded(clip, replace(free, mean_error=mean), mean)
+        if numbers is not None and len(numbers) < most:
             found = _finest(at_bound, most, step_exponent(1.45 * off))
             if found is not None:
                 candidates.append(found)
@@ -225,9 +238,9 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
     return min(candidates, key=lambda one: _error(clip, one, settings))
 
 
-def _written(encoding: Encoding, progress: Progress | None = None) -> bytes:
+def _written(encoding: Encoding) -> bytes:
     target = io.BytesIO()
-    encoding.write(target, progress)
+    encoding.write(target)
     return target.getvalue()
 
 
