@@ -351,6 +351,32 @@ def test_any_clip_is_within_any_bound(clip: Clip, bound: float) -> None:
     assert largest(clip, Stream(io.BytesIO(data)).clip()) <= bound
 
 
+@given(clips(), st.sampled_from([100.0, 7.0, 0.5]))
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+def test_any_clip_has_any_mean(clip: Clip, mean: float) -> None:
+    data = io.BytesIO()
+    encode_clip(clip, data, Settings(mean_error=mean))
+    found = Stream(io.BytesIO(data.getvalue())).clip()
+    apart = np.linalg.norm(found.keypoints.astype(np.float64) - clip.keypoints, axis=-1)
+    in_mm = METRES.get(clip.units, 1e-3) * 1000
+    finest = float(np.nanmax(np.abs(clip.keypoints), initial=0)) * in_mm * 2.0**-22
+    there = apart[~clip.missing]
+    assert not len(there) or there.mean() * in_mm <= mean * 1.001 + finest
+
+
+@given(clips(), st.sampled_from([3e3, 1e5, 1e7]))
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+def test_any_clip_has_any_rate_from_its_least_on(clip: Clip, rate: float) -> None:
+    data = io.BytesIO()
+    try:
+        size = encode_clip(clip, data, Settings(bitrate=rate))
+    except UsageError as error:
+        assert "expected at least" in str(error)
+        return
+    assert 8 * size <= rate * clip.duration
+    assert Stream(io.BytesIO(data.getvalue())).clip().frames == clip.frames
+
+
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_bound_that_is_none_is_refused(stick: Clip, bound: float) -> None:
     with pytest.raises(UsageError, match="max error: expected a number above 0"):
