@@ -1,7 +1,7 @@
 """Rate against error: every preset beside a transform coder tailored to the data, in its protocol.
 
 usage: python benchmarks/frontier.py DATA_DIR --opponent transform_coder.py [--efforts 1,3,9]
-           [--model NAME] [--limit N] [--markdown OUT.md] [--plot OUT.png]
+           [--means 20,10,5,2] [--model NAME] [--limit N] [--markdown OUT.md] [--plot OUT.png]
 
 DATA_DIR holds the folders train, val and hdm05. Protocol: clips over 4 s that have the opponent's
 18 joints, resampled linearly to 30 frames a second as it does; world coordinates; mean distance
@@ -9,7 +9,8 @@ over these 18 joints and all frames without any alignment, pooled over the clips
 
 motioncodec is given each clip as it is, joints beyond the 18 included, and every byte of the file
 counts. The opponent codes whole windows of 64 frames of the same clips, and is charged ideal code
-lengths: no header, no rounding to bytes, not the first position of each window.
+lengths: no header, no rounding to bytes, not the first position of each window. Below a step of
+0.014 its quantiser's limit, 60 steps, is raised to 160, for there it binds.
 """
 
 from __future__ import annotations
@@ -34,8 +35,29 @@ from motioncodec.model.config import PRESETS
 
 RATE, SECONDS = 30.0, 4.0
 TARGETS = {"f32": (1.0, 0.8), "f16": (1.0, 0.8), "f8": (1.3, 1.0)}
-STEPS = (3.5, 2.5, 1.8, 1.2, 0.8, 0.5, 0.3, 0.2, 0.12, 0.08, 0.05, 0.03, 0.02, 0.014)
-"""The opponent's, down to where its quantiser's limit of 60 steps begins to bind."""
+MEANS = {20.0: 0.70, 10.0: 0.75, 5.0: 0.75, 2.0: 0.80}
+"""Mean errors in mm, and the shares of the opponent's bits that they are to take at most."""
+STEPS = (
+    3.5,
+    2.5,
+    1.8,
+    1.2,
+    0.8,
+    0.5,
+    0.3,
+    0.2,
+    0.12,
+    0.08,
+    0.05,
+    0.03,
+    0.02,
+    0.014,
+    0.01,
+    0.007,
+    0.005,
+)
+LIMIT, FROM = 160, 0.014
+"""The opponent's steps, and its limit below one of them."""
 
 Curve = list[tuple[float, float]]
 
@@ -104,11 +126,20 @@ def opponent_curves(module: ModuleType, data: Path, sets: list[str]) -> dict[str
         cut = [x[a : a + size] for x in long for a in range(0, len(x) - size + 1, size)]
         test = np.stack(cut)
         curve = []
+        usual = module.LIMIT
         for step in STEPS:
+            module.LIMIT = usual if step >= FROM else LIMIT
             rate, found = coder.run(test, step)
             curve.append((float(rate), float(np.linalg.norm(found - test, axis=-1).mean() * 1000)))
+        module.LIMIT = usual
         out[name] = curve
     return out
+
+
+def at_error(curve: Curve, error: float) -> float:
+    """Rate at an error, as :func:`at_rate`."""
+    y, x = np.log(np.array(sorted((e, r) for r, e in curve))).T
+    return float(np.exp(np.interp(np.log(error), y, x, left=np.nan, right=np.nan)))
 
 
 def at_rate(curve: Curve, rate: float) -> float:
@@ -133,7 +164,29 @@ def table(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(rows: list[dict[str, object]], curves: dict[str, Curve], path: Path) -> None:
+def means_table(rows: list[dict[str, object]]) -> str:
+    lines = [
+        "| set | mean error asked | bit/s | MPJPE | opponent at this error | ratio | target "
+        "| encode | decode |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        target = MEANS.get(float(str(r["asked"])))
+        lines.append(
+            f"| {r['set']} | {r['asked']:g} mm | {r['bit_s']:,.0f} | {r['mpjpe']:.2f} mm "
+            f"| {r['rival']:,.0f} bit/s | **{r['ratio']:.2f}** "
+            f"| {'' if target is None else format(target, '.2f')} "
+            f"| {r['encode']:,.0f} | {r['decode']:,.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def draw(
+    rows: list[dict[str, object]],
+    means: list[dict[str, object]],
+    curves: dict[str, Curve],
+    path: Path,
+) -> None:
     """The plot of the README: needs matplotlib."""
     import matplotlib
 
@@ -164,15 +217,25 @@ def draw(rows: list[dict[str, object]], curves: dict[str, Curve], path: Path) ->
                         str(r["preset"]), (a, b), (-6, -13), textcoords="offset points",
                         ha="right", fontsize=9, color=colour, weight="bold",
                     )  # fmt: skip
+        kept = sorted(
+            (float(str(r["bit_s"])), float(str(r["mpjpe"]))) for r in means if r["set"] == name
+        )
+        if kept:
+            px, py = (list(side) for side in zip(*kept))
+            axis.plot(px, py, "s--", color="#404040", lw=1.2, ms=4)
+            axis.annotate(
+                "--mean-error", (px[-1], py[-1]), (-8, -4), textcoords="offset points",
+                ha="right", fontsize=8, color="#404040",
+            )  # fmt: skip
         axis.set_xscale("log")
         axis.set_yscale("log")
-        axis.set_xlim(40, 2500)
-        axis.set_ylim(3, 150)
+        axis.set_xlim(40, 4500)
+        axis.set_ylim(1.5, 150)
         plain = FuncFormatter(lambda v, _: f"{v:g}")
         axis.xaxis.set_major_formatter(plain)
         axis.yaxis.set_major_formatter(plain)
-        axis.set_xticks([50, 100, 200, 500, 1000, 2000])
-        axis.set_yticks([5, 10, 20, 50, 100])
+        axis.set_xticks([50, 100, 200, 500, 1000, 2000, 4000])
+        axis.set_yticks([2, 5, 10, 20, 50, 100])
         axis.minorticks_off()
         axis.grid(color="#dddddd", lw=0.6)
         axis.set_title(name)
@@ -190,6 +253,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--opponent", type=Path, required=True)
     parser.add_argument("--efforts", default=str(Settings().effort))
+    parser.add_argument("--means", default=",".join(f"{mean:g}" for mean in MEANS))
     parser.add_argument("--model", help="weights, by name or path; the default for 3D if absent")
     parser.add_argument("--limit", type=int, help="clips of each set at most")
     parser.add_argument("--markdown", type=Path)
@@ -198,6 +262,7 @@ def main() -> None:
     module = load_opponent(options.opponent)
     curves = opponent_curves(module, options.data, ["val", "hdm05"])
     rows: list[dict[str, object]] = []
+    means: list[dict[str, object]] = []
     counts = []
     for name in curves:
         some = clips(options.data / name, module.JOINTS)[: options.limit]
@@ -211,10 +276,18 @@ def main() -> None:
                     | {"ratio": got["mpjpe"] / rival, **got}
                 )
                 print(table(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+        for mean in map(float, filter(None, options.means.split(","))):
+            got = measure(some, Settings(model=options.model, mean_error=mean))
+            rival = at_error(curves[name], got["mpjpe"])
+            means.append(
+                {"set": name, "asked": mean, "rival": rival, "ratio": got["bit_s"] / rival, **got}
+            )
+            print(means_table(means[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     text = (
-        f"{table(rows)}\nClips over {SECONDS:.0f} s: {', '.join(counts)}. Encode and decode in "
-        f"frames a second. motioncodec {motioncodec.__version__}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}, {platform.machine()}, "
+        f"{table(rows)}\nBits with `--mean-error`, over the opponent's at the very error that came "
+        f"out:\n\n{means_table(means)}\nClips over {SECONDS:.0f} s: {', '.join(counts)}. Encode "
+        f"and decode in frames a second. motioncodec {motioncodec.__version__}, torch "
+        f"{torch.__version__}, Python {platform.python_version()}, {platform.machine()}, "
         f"{torch.get_num_threads()} threads.\n\nOpponent, bit/s and mm: "
         + "; ".join(
             f"{name} " + ", ".join(f"{rate:.0f} {error:.1f}" for rate, error in curve)
@@ -230,7 +303,7 @@ def main() -> None:
             f"below 1 is better than the opponent.\n\n{text}"
         )
     if options.plot:
-        draw(rows, curves, options.plot)
+        draw(rows, means, curves, options.plot)
 
 
 if __name__ == "__main__":

@@ -152,12 +152,7 @@ def _near(settings: Settings, clip: Clip) -> list[str]:
 def _refined(clip: Clip, settings: Settings, mean: float) -> bytes:
     """A stream of tokens and coefficients with a mean error."""
     encoding = Encoding(clip, settings)
-    step = encoding.step_for_mean((mean - settings.off_by) / error_scale(clip.units))
-    if step is None:
-        # Tokens alone will do, and have coarser bones.
-        encoding = Encoding(clip, replace(settings, preset=settings.chosen(clip), mean_error=None))
-    else:
-        encoding.set_step(step)
+    encoding.set_step(encoding.step_for_mean((mean - settings.off_by) / error_scale(clip.units)))
     return _written(encoding)
 
 
@@ -191,8 +186,8 @@ def _bounded(clip: Clip, settings: Settings, mean: float) -> bytes | None:
 
 def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress | None) -> bytes:
     """The stream with the least mean error of those that take no more than ``rate`` bits a second:
-    tokens alone of the finest preset that fits, those of the coarsest and as much of what they
-    leave over as fits, or one with a bound."""
+    tokens alone of the finest preset that fits, those of the one that suits such an error and as
+    much of what they leave over as fits, or one with a bound."""
     most = int(rate * clip.duration / 8)
     presets = PRESETS if settings.preset is None else (settings.preset,)
     alone = None
@@ -210,7 +205,7 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
         progress(clip.frames)
     candidates = [alone]
     if not clip.missing.all():
-        free = replace(settings, preset=presets[0], bitrate=None)
+        free = replace(settings, bitrate=None)
         off = max(_error(clip, alone, settings) * error_scale(clip.units), 1e-6)
         refined = Encoding(clip, replace(free, mean_error=settings.off_by + off))
 

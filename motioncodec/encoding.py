@@ -277,8 +277,8 @@ class Encoding:
                 f"found {np.nanmax(off):g} after encoding; ask for a larger one"
             )
 
-    def set_step(self, step: int) -> None:
-        """Of the coefficients of what is left over, where there are to be any."""
+    def set_step(self, step: int | None) -> None:
+        """Of the coefficients of what is left over; None for tokens and curves alone."""
         self.stream.header = replace(self.stream.header, fine_step=step)
 
     def step_for_mean(self, mean: float) -> int | None:
