@@ -53,6 +53,10 @@ def float_at(order: Integers) -> Float64:
     return bits.view(np.float32).astype(np.float64)
 
 
+_NEXT, _LAST = [1, 2, 0], [2, 0, 1]
+"""Of each coordinate in a cross product, those it is made of."""
+
+
 class _Walk:
     """Goes through the frames of a chunk, every joint as many frames behind as its links are deep,
     so that one step has all that it needs."""
@@ -122,7 +126,7 @@ class _Walk:
         partners = np.array(
             [one.partners + one.partners[:1] * (3 - len(one.partners)) for _, one in found]
         ).reshape(-1, 3)
-        self.placed_from = self._from(self.placed[:, None], partners.astype(np.int64))
+        self.placed_from = self._from(self.placed[:, None], partners.astype(np.int64)).T
         self.shares = np.array(
             [one.weights + (0.0,) * (3 - len(one.weights)) for _, one in found], np.float64
         ).reshape(-1, 3)
@@ -136,20 +140,12 @@ class _Walk:
             out = out + self.third[step] * c
         if self.any_place[step]:
             rows = self.values.reshape(-1, self.dims)
-            zero, one, two = np.moveaxis(rows[self.placed_from + step * self.joints], 1, 0)
+            zero, one, two = rows[self.placed_from + step * self.joints]
             u, v = one - zero, two - zero
             told = zero + self.shares[:, :1] * u
             if self.dims == 3:
                 told = told + self.shares[:, 1:2] * v
-                x, y, z = (k for k in range(3))
-                height = np.stack(
-                    [
-                        u[:, y] * v[:, z] - u[:, z] * v[:, y],
-                        u[:, z] * v[:, x] - u[:, x] * v[:, z],
-                        u[:, x] * v[:, y] - u[:, y] * v[:, x],
-                    ],
-                    axis=1,
-                )
+                height = u[:, _NEXT] * v[:, _LAST] - u[:, _LAST] * v[:, _NEXT]
                 told = told + self.shares[:, 2:] * height
             mine = self.by_place[step]
             out[self.placed[mine]] = told[mine]

@@ -193,40 +193,51 @@ def linked_there(numbers: Numbers, present: Bool) -> Bool:
 
 class _Means:
     """Running means of the magnitudes of differences: over some eight, and over some two. Of each
-    joint a column for every coordinate, and one for what other joints foretold."""
+    joint a column for every coordinate, and one for what other joints foretold.
 
-    def __init__(self, joints: int, dims: int) -> None:
-        self.dims = dims
-        self.slow = np.full((joints, dims + 1), _UNIT, np.int64)
-        self.fast = np.full((joints, dims + 1), _UNIT, np.int64)
+    Args:
+        later: (F, K) joints that have differences.
+        by_others: (F, K, D) which of them other joints foretell.
+    """
 
-    def contexts(self, by_others: Bool) -> tuple[Integers, Integers]:
-        """(K, D) level and trend of the differences that come, where ``by_others`` says which of
-        them other joints foretell."""
-        dims = self.dims
-        slow, fast = self.slow[:, :dims], self.fast[:, :dims]
-        joint = slow.sum(axis=1, keepdims=True) // dims
-        lately = fast.sum(axis=1, keepdims=True) // dims
-        mean = np.where(by_others, self.slow[:, dims:], (slow + joint) // 2)
-        lately = np.where(by_others, self.fast[:, dims:], lately)
+    def __init__(self, later: Bool, by_others: Bool) -> None:
+        joints, self.dims = by_others.shape[1:]
+        self.by_others = by_others
+        count = by_others.sum(axis=2, keepdims=True)
+        self.alone = np.maximum(self.dims - count, 1)
+        self.told = np.maximum(count, 1)
+        mine = later[..., None]
+        some_alone = np.broadcast_to(mine & (count < self.dims), by_others.shape)
+        self.moved = np.concatenate([some_alone, mine & (count > 0)], axis=2)
+        self.slow = np.full((joints, self.dims + 1), _UNIT, np.int64)
+        self.fast = np.full((joints, self.dims + 1), _UNIT, np.int64)
+
+    def contexts(self, frame: int) -> tuple[Integers, Integers]:
+        """(K, D) level and trend of the differences that come."""
+        dims, by_others = self.dims, self.by_others[frame]
+        slow = self.slow[:, :dims]
+        joint = np.add.reduce(slow, axis=1, keepdims=True) // dims
+        lately = np.add.reduce(self.fast[:, :dims], axis=1, keepdims=True) // dims
+        mean = np.where(by_others, self.slow[:, dims:], (slow + joint) >> 1)
+        lately = 2 * np.where(by_others, self.fast[:, dims:], lately)
         past = np.where(by_others, self.slow[:, dims:], slow)
-        level: Integers = np.searchsorted(_FROM, mean, side="right")
-        trend: Integers = 1 - (2 * lately < past) + (lately > 2 * past)
+        level: Integers = _FROM.searchsorted(mean, side="right")
+        trend: Integers = 1 - (lately < past) + (lately > 4 * past)
         return level, trend
 
-    def update(self, here: Bool, by_others: Bool, magnitudes: Integers) -> None:
-        """Takes (K, D) magnitudes of the joints that are ``here``, ``by_others`` as before. A
-        coordinate that other joints foretold counts as the mean of those that they did not."""
-        dims = self.dims
+    def update(self, frame: int, magnitudes: Integers) -> None:
+        """Takes (K, D) magnitudes. A coordinate that other joints foretold counts as the mean of
+        those that they did not."""
+        by_others = self.by_others[frame]
         scaled = np.minimum(magnitudes, _LARGEST) * _UNIT
-        count = by_others.sum(axis=1, keepdims=True)
-        alone = np.maximum(dims - count, 1)
-        own = np.where(by_others, 0, scaled).sum(axis=1, keepdims=True) // alone
-        others = np.where(by_others, scaled, 0).sum(axis=1, keepdims=True) // np.maximum(count, 1)
-        seen = np.concatenate([np.where(by_others, own, scaled), others], axis=1)
-        moved = np.empty(seen.shape, bool)
-        moved[:, :dims] = here[:, None] & (count < dims)
-        moved[:, dims:] = here[:, None] & (count > 0)
+        told = np.where(by_others, scaled, 0)
+        total = np.add.reduce(scaled, axis=1, keepdims=True)
+        others = np.add.reduce(told, axis=1, keepdims=True)
+        own = (total - others) // self.alone[frame]
+        seen = np.concatenate(
+            [np.where(by_others, own, scaled), others // self.told[frame]], axis=1
+        )
+        moved = self.moved[frame]
         self.slow += np.where(moved, (seen - self.slow) >> 3, 0)
         self.fast += np.where(moved, (seen - self.fast) >> 1, 0)
 
@@ -311,21 +322,24 @@ def _walk(
     dims = numbers.first.shape[1]
     later = present & (np.cumsum(present, axis=0) > 1)
     by_others = by_others_of(numbers, present)
-    means = _Means(len(numbers.links), dims)
+    means = _Means(later, by_others)
+    kinds = by_others.astype(np.int64) * LEVELS
     rows_since: list[Integers] = []
     symbols_since: list[Integers] = []
     for frame in range(len(present)):
         here = later[frame]
         if here.any():
-            level, trend = means.contexts(by_others[frame])
-            kind = by_others[frame].astype(np.int64)
-            rows = ((kind * LEVELS + _TABLES[level]) * TRENDS + trend)[here].reshape(-1)
+            level, trend = means.contexts(frame)
+            rows = ((kinds[frame] + _TABLES[level]) * TRENDS + trend)[here].reshape(-1)
             base = _BASES[level]
             symbols = code(frame, rows, base, here)
             sizes = np.zeros_like(base)
             sizes[here] = symbols.reshape(-1, dims)
-            smallest = (sizes == 0) & (base > 0)
-            means.update(here, by_others[frame], np.where(smallest, 0, _MIDDLES[sizes + base]))
+            based = base > 0
+            middles = _MIDDLES[sizes + base]
+            if based.any():
+                middles[based & (sizes == 0)] = 0
+            means.update(frame, middles)
             rows_since.append(rows)
             symbols_since.append(symbols)
         if frame % _ADAPT == _ADAPT - 1 and rows_since:
