@@ -38,24 +38,9 @@ TARGETS = {"f32": (1.0, 0.8), "f16": (1.0, 0.8), "f8": (1.3, 1.0)}
 MEANS = {20.0: 0.70, 10.0: 0.75, 5.0: 0.75, 2.0: 0.80}
 """Mean errors in mm, and the shares of the opponent's bits that they are to take at most."""
 STEPS = (
-    3.5,
-    2.5,
-    1.8,
-    1.2,
-    0.8,
-    0.5,
-    0.3,
-    0.2,
-    0.12,
-    0.08,
-    0.05,
-    0.03,
-    0.02,
-    0.014,
-    0.01,
-    0.007,
-    0.005,
-)
+    3.5, 2.5, 1.8, 1.2, 0.8, 0.5, 0.3, 0.2, 0.12, 0.08, 0.05, 0.03, 0.02, 0.014, 0.01, 0.007, 0.005,
+    0.0035,
+)  # fmt: skip
 LIMIT, FROM = 160, 0.014
 """The opponent's steps, and its limit below one of them."""
 

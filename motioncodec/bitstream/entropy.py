@@ -59,6 +59,7 @@ class Table:
                 f"frequency table: expected at least 2 numbers from 1 that add up to {TOTAL}, "
                 f"found {f.shape} adding up to {int(f.sum())}"
             )
+        self.frequencies = f
         self.model = _coders().model.Categorical(
             f.astype(np.float64) / TOTAL, perfect=False, lazy=False
         )
@@ -120,12 +121,6 @@ class Encoder:
         self._coder.encode(values.astype(np.int32), _any(), frequencies / TOTAL)
         return values
 
-    def spent(self) -> float:
-        """Bits so far, to a constant: words that are done with, and what the interval has been
-        narrowed to since."""
-        words, (_, size) = self._coder.pos()
-        return 32.0 * float(words) - math.log2(size)
-
     def finish(self) -> bytes:
         """Big-endian 32-bit words; zero bytes at the end, which the decoder adds by itself, are
         left out.
@@ -181,6 +176,27 @@ class Decoder:
             raise ContainerError(
                 "entropy-coded data: expected a valid stream, found an impossible one"
             ) from error
+
+
+class Meter(Decoder):
+    """Reads, and counts the bits that symbols took."""
+
+    spent = 0.0
+
+    def code(self, value: int, table: Table) -> int:
+        symbol = super().code(value, table)
+        self.spent += math.log2(TOTAL / table.frequencies[symbol])
+        return symbol
+
+    def bits(self, value: int, count: int) -> int:
+        self.spent += count
+        return super().bits(value, count)
+
+    def many(self, values: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+        symbols = super().many(values, frequencies)
+        taken = frequencies[np.arange(len(symbols)), symbols]
+        self.spent += float(np.log2(TOTAL / taken).sum())
+        return symbols
 
 
 def code_natural(coder: Coder, value: int) -> int:

@@ -14,6 +14,7 @@ from motioncodec.bitstream.entropy import (
     Coder,
     Decoder,
     Encoder,
+    Meter,
     code_magnitude,
     code_natural,
 )
@@ -241,18 +242,15 @@ def layer_bits(data: bytes, people: int, layout: Layout) -> dict[str, float]:
     Raises:
         ContainerError: as :func:`decode_chunk`.
     """
-    coder, shared = Encoder(), _Shared()
+    coder, shared = Meter(data), _Shared()
     out: dict[str, float] = {}
-    last = coder.spent()
 
     def note(layer: str) -> None:
-        nonlocal last
-        now = coder.spent()
-        out[layer] = out.get(layer, 0.0) + now - last
-        last = now
+        out[layer] = out.get(layer, 0.0) + coder.spent
+        coder.spent = 0.0
 
-    for person in decode_chunk(data, people, layout):
-        _code_person(coder, person, layout, shared, note)
+    for _ in range(people):
+        _code_person(coder, PersonChunk.empty(layout), layout, shared, note)
     return out
 
 
