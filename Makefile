@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 # A tailored transform coder to run beside it, where there is one.
 OPPONENT ?= $(wildcard ../shared/peers/transform_coder.py)
+SAMPLES ?= $(wildcard ../shared/samples)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,7 +34,9 @@ bench: install  ## rate and error on held-out clips (needs DATA=folder with trai
 	$(BIN)/python benchmarks/targets.py $(DATA) --markdown benchmarks/targets.md
 	$(if $(OPPONENT),$(BIN)/python benchmarks/frontier.py $(DATA) --opponent $(OPPONENT) \
 		--efforts 1,3,9 --markdown benchmarks/frontier.md --plot docs/frontier.png)
-	$(BIN)/python benchmarks/bounds.py $(DATA) --markdown benchmarks/bounds.md
+	$(BIN)/python benchmarks/rate_distortion.py $(DATA) --csv benchmarks/rate_distortion.csv \
+		--markdown benchmarks/rate_distortion.md --plot docs/rate_distortion.png \
+		$(if $(OPPONENT),--opponent $(OPPONENT)) $(if $(SAMPLES),--samples $(SAMPLES))
 	$(BIN)/python benchmarks/layers.py $(DATA) --markdown benchmarks/layers.md
 	$(BIN)/python benchmarks/speed.py
 

@@ -5,8 +5,8 @@ usage: python benchmarks/rate_distortion.py DATA_DIR [--opponent transform_coder
            [--limit N] [--csv OUT.csv] [--markdown OUT.md] [--plot OUT.png]
 peers: pip install -c constraints.txt zfpy pysz blosc2 pcodec DracoPy zpe-mocap
 
-Groups: val and hdm05, the clips of benchmarks/bounds.py (18 joints, over 4 s, 30 frames a second);
-"val 10 s", these cut into pieces of 10 s; "val 60 s", these joined to pieces of 60 s, for none is
+Groups: val and hdm05, the clips of benchmarks/frontier.py (18 joints alone, over 4 s, 30 frames a
+second); "val 10 s", these cut into pieces of 10 s; "val 60 s", these joined to pieces of 60 s, for none is
 as long: each begins over the place where the one before ended, half a second of blending later;
 "val 2D", seen by the camera of benchmarks/targets.py; the samples that motioncodec reads, in 3D
 and in 2D, at their own rate (30 frames a second where the file does not say), units and joints.
@@ -72,9 +72,6 @@ BOUND_TARGETS = {20.0: 0.55, 5.0: 0.60, 1.0: 0.70}
 GROUPS = ("val", "hdm05", "val 60 s", "val 10 s", "val 2D", "samples 3D", "samples 2D")
 RATE = 30.0
 BLEND = 15
-FINER_STEPS = (0.01, 0.007, 0.005)
-"""The opponent's, beyond those of benchmarks/frontier.py, down to 2 mm; where its limit of 60 steps
-binds it is charged too little."""
 
 PACKAGES = (
     "motioncodec", "numpy", "torch", "zstandard", "zfpy", "pysz", "blosc2", "pcodec", "DracoPy",
@@ -800,7 +797,7 @@ def our_rows(method: str, group: Group, folder: Path, efforts: list[int]) -> Ite
 
 def opponent_rows(group: Group, path: Path, data: Path, limit: int | None) -> Iterator[Row]:
     """As in benchmarks/frontier.py; it both encodes and decodes in the time said to be encoding."""
-    from frontier import SECONDS, STEPS, load_opponent
+    from frontier import FROM, LIMIT, SECONDS, STEPS, load_opponent
 
     module = load_opponent(path)
     coder = module.TransformCoder(module.windows(str(data / "train"), 32))
@@ -808,7 +805,9 @@ def opponent_rows(group: Group, path: Path, data: Path, limit: int | None) -> It
     size = module.T
     test = np.stack([x[a : a + size] for x in long for a in range(0, len(x) - size + 1, size)])
     frames = len(test) * size
-    for step in STEPS + FINER_STEPS:
+    usual = module.LIMIT
+    for step in STEPS:
+        module.LIMIT = usual if step >= FROM else LIMIT
         began = time.perf_counter()
         rate, found = coder.run(test, step)
         tally = Tally(
@@ -854,15 +853,15 @@ def put(name: str, clips: list[Clip], folder: Path) -> Group:
 
 
 def bodies(folder: Path) -> list[Clip]:
-    """The clips of benchmarks/bounds.py."""
-    from bounds import JOINTS
+    """The clips of benchmarks/frontier.py, with the opponent's joints alone."""
     from frontier import clips
 
     from motioncodec.clip import Clip
-    from motioncodec.skeleton import Skeleton
+    from motioncodec.skeleton import CANONICAL, Skeleton
 
+    joints = [name for name in CANONICAL if name not in ("chest", "head_top")]
     out = []
-    for clip, rows in clips(folder, JOINTS):
+    for clip, rows in clips(folder, joints):
         skeleton = Skeleton.from_names([clip.skeleton.joints[row] for row in rows])
         out.append(Clip(clip.keypoints[:, :, rows], RATE, skeleton, units="m", up=clip.up))
     return out
@@ -1087,7 +1086,7 @@ def draw(rows: list[Row], path: Path) -> None:
     for column, group in enumerate(groups):
         some = [r for r in rows if r.group == group]
         for axis, (error, (low, high)) in zip(axes[:, column], limits.items()):
-            axis.set(xscale="log", yscale="log", xlim=(200, 25_000), ylim=(low, high))
+            axis.set(xscale="log", yscale="log", xlim=(100, 25_000), ylim=(low, high))
             ends = []
             for method, (label, colour) in CURVES.items():
                 x = [r.bit_s for r in curve_rows(some, method)]
