@@ -15,13 +15,11 @@ from motioncodec.bitstream.container import Reader
 from motioncodec.bitstream.header import KNOWN_KEYS, WINDOW, Header
 from motioncodec.bitstream.payload import PersonChunk, decode_chunk, layer_bits
 from motioncodec.clip import Clip
-from motioncodec.encoding import place_person
 from motioncodec.errors import ContainerError, UsageError
 from motioncodec.heatmap.placement import Placement, to_model_axes
 from motioncodec.heatmap.rendering import SIGMA, SIZE, render_heatmaps
 from motioncodec.lossless import exact_values
 from motioncodec.model.weights import find_weights
-from motioncodec.plan import LEAST_COVERED, Settings, plan
 from motioncodec.skeleton import CANONICAL
 from motioncodec.stream import Stream
 from motioncodec.tracks import covered_joints
@@ -215,6 +213,8 @@ class Decoder:
         Raises:
             UsageError: the stream has no body to render.
         """
+        from motioncodec.plan import LEAST_COVERED
+
         covered, canonical = covered_joints(self.stream.skeleton)
         if not self.header.model and not (self.header.lossless and len(covered) >= LEAST_COVERED):
             raise UsageError(
@@ -356,6 +356,10 @@ class Part:
 
     def _found_placement(self) -> Placement:
         """As :meth:`placement`, where none is written: from the keypoints of the whole chunk."""
+        # Seldom needed, and ``info`` need not wait for all that encodes.
+        from motioncodec.encoding import place_person
+        from motioncodec.plan import Settings, plan
+
         told, one = self.decoder.header, replace(self, frames=self._whole)
         clip = Clip(
             one.keypoints[:, None], told.frame_rate, self.decoder.stream.skeleton,

@@ -282,7 +282,8 @@ def code_numbers(coder: Coder, given: Numbers, present: Bool, shared: Tables) ->
 
     def code(frame: int, rows: Integers, base: Integers, here: Bool) -> Integers:
         bases[frame] = base
-        symbols = np.clip(wanted[frame] - base, 0, SYMBOLS - 1)[here].reshape(-1)
+        symbols = np.minimum(np.maximum(wanted[frame] - base, 0), SYMBOLS - 1)
+        symbols = (symbols if here.all() else symbols[here]).reshape(-1)
         got = coder.many(symbols, shared.frequencies[rows])
         found[frame, here] = got.reshape(-1, dims)
         return got
@@ -330,11 +331,16 @@ def _walk(
         here = later[frame]
         if here.any():
             level, trend = means.contexts(frame)
-            rows = ((kinds[frame] + _TABLES[level]) * TRENDS + trend)[here].reshape(-1)
+            whole = bool(here.all())
+            rows = (kinds[frame] + _TABLES[level]) * TRENDS + trend
+            rows = (rows if whole else rows[here]).reshape(-1)
             base = _BASES[level]
             symbols = code(frame, rows, base, here)
-            sizes = np.zeros_like(base)
-            sizes[here] = symbols.reshape(-1, dims)
+            if whole:
+                sizes = symbols.reshape(base.shape)
+            else:
+                sizes = np.zeros_like(base)
+                sizes[here] = symbols.reshape(-1, dims)
             based = base > 0
             middles = _MIDDLES[sizes + base]
             if based.any():

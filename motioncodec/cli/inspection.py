@@ -59,7 +59,7 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
         ContainerError: the header is damaged.
     """
     from motioncodec.clip import error_scale
-    from motioncodec.codec import Decoder
+    from motioncodec.decoding import Decoder
     from motioncodec.model.config import PRESETS
     from motioncodec.model.weights import shipped
     from motioncodec.skeleton import Skeleton, find_skeleton
