@@ -241,7 +241,8 @@ def _written(encoding: Encoding) -> bytes:
 
 def _error(clip: Clip, data: bytes, settings: Settings) -> float:
     """Mean error of a stream, in the clip's units."""
-    decoded = decode_clip(data, settings.device).keypoints.astype(np.float64)
+    stream = Decoder(io.BytesIO(data), settings.device, settings.model)
+    decoded = stream.clip().keypoints.astype(np.float64)
     return float(np.nanmean(np.linalg.norm(decoded - clip.keypoints, axis=-1)))
 
 

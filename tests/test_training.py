@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,13 @@ def test_a_lapped_model_trains_exports_and_encodes(
     data.seek(0)
     decoded = Decoder(data, model=str(path)).clip()
     assert np.linalg.norm(decoded.keypoints - stick.keypoints, axis=-1).mean() < 0.1
+    for asked in (Settings(mean_error=20.0), Settings(bitrate=5000.0)):
+        data = io.BytesIO()
+        size = encode_clip(stick, data, replace(asked, model=str(path)))
+        data.seek(0)
+        decoded = Decoder(data, model=str(path)).clip()
+        off = np.linalg.norm(decoded.keypoints - stick.keypoints, axis=-1).mean() * 1000
+        assert off <= 20.0 if asked.mean_error else 8 * size <= 5000 * stick.duration
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"name": "a", "stepz": 3}', "{"])
