@@ -57,6 +57,24 @@ _NEXT, _LAST = [1, 2, 0], [2, 0, 1]
 """Of each coordinate in a cross product, those it is made of."""
 
 
+def _place(zero: Float64, one: Float64, two: Float64, shares: Float64) -> Float64:
+    """(N, D) places that a line or frame of (N, D) partners foretells, by (N, 3) or (1, 3) weights;
+    lines have only the first, and their third partner is their first."""
+    u, v = one - zero, two - zero
+    out: Float64 = zero + shares[:, :1] * u
+    if zero.shape[1] == 3:
+        out = out + shares[:, 1:2] * v
+        height = u[:, _NEXT] * v[:, _LAST] - u[:, _LAST] * v[:, _NEXT]
+        out = out + shares[:, 2:] * height
+    return out
+
+
+def _in_full(link: Link) -> tuple[list[int], list[float]]:
+    """Three partners and three weights of a line or frame."""
+    partners = [*link.partners, link.partners[0]][:3]
+    return partners, [*link.weights, 0.0, 0.0][:3]
+
+
 class _Walk:
     """Goes through the frames of a chunk, every joint as many frames behind as its links are deep,
     so that one step has all that it needs."""
@@ -123,13 +141,10 @@ class _Walk:
     def _places(self, links: list[Link | None], forms: Integers) -> None:
         found = [(j, one) for j, one in enumerate(links) if one is not None and one.kind != LENGTH]
         self.placed = np.array([j for j, _ in found], np.int64)
-        partners = np.array(
-            [one.partners + one.partners[:1] * (3 - len(one.partners)) for _, one in found]
-        ).reshape(-1, 3)
-        self.placed_from = self._from(self.placed[:, None], partners.astype(np.int64)).T
-        self.shares = np.array(
-            [one.weights + (0.0,) * (3 - len(one.weights)) for _, one in found], np.float64
-        ).reshape(-1, 3)
+        full = [_in_full(one) for _, one in found]
+        partners = np.array([mine for mine, _ in full], np.int64).reshape(-1, 3)
+        self.placed_from = self._from(self.placed[:, None], partners).T
+        self.shares = np.array([weights for _, weights in full], np.float64).reshape(-1, 3)
         self.by_place = forms[:, self.placed] != OWN
         self.any_place = self.by_place.any(axis=1)
 
@@ -141,12 +156,7 @@ class _Walk:
         if self.any_place[step]:
             rows = self.values.reshape(-1, self.dims)
             zero, one, two = rows[self.placed_from + step * self.joints]
-            u, v = one - zero, two - zero
-            told = zero + self.shares[:, :1] * u
-            if self.dims == 3:
-                told = told + self.shares[:, 1:2] * v
-                height = u[:, _NEXT] * v[:, _LAST] - u[:, _LAST] * v[:, _NEXT]
-                told = told + self.shares[:, 2:] * height
+            told = _place(zero, one, two, self.shares)
             mine = self.by_place[step]
             out[self.placed[mine]] = told[mine]
         return out + 0.0 if self.floats else np.rint(out)
@@ -200,7 +210,7 @@ class _Walk:
                 now = np.where(here, now, 0.0)
                 c, b, a = np.where(here, b, c), np.where(here, a, b), np.where(here, now, a)
             self.values[step] = now
-        return self.straight(self.values).astype(np.float64)
+        return self.straight(self.values)
 
 
 def _depths(links: list[Link | None]) -> Integers:
@@ -231,7 +241,7 @@ def values_of(numbers: Numbers, present: Bool) -> Float64:
 
     def settle(step: int, own: Float64) -> Float64:
         now = walk.plus(own, given[step])
-        if len(walk.kept) and walk.any_length[step]:
+        if walk.any_length[step]:
             mine = walk.by_length[step]
             joints, axis = walk.kept[mine], walk.axis[step][mine]
             told = walk.third_side(step, now[walk.kept])[mine]
@@ -286,7 +296,7 @@ def find_numbers(
 
     def settle(step: int, own: Float64) -> Float64:
         now = true[step]
-        by_length = len(walk.kept) and walk.any_length[step]
+        by_length = walk.any_length[step]
         mine = walk.by_length[step]
         joints, axis = walk.kept[mine], walk.axis[step][mine]
         if reach:
@@ -340,12 +350,14 @@ def find_ways(numbers: Numbers, points: Float64, values: Float64, present: Bool)
     best = _steady(cost.sum(axis=-1), 1)
     numbers.orders = best.T + 1
     taken = np.take_along_axis(cost, best[:, None, :, None], axis=1)[:, 0]
-    for joint, link in _links(numbers, points, values, present):
+    for joint, link in _links(points, present, numbers.floats):
         at = np.flatnonzero(present[:, [joint, *link.partners]].all(axis=1))
         here = counts[joint]
         few = np.bincount(at // BLOCK, minlength=blocks) < here
         if link.kind != LENGTH:
-            told = _place(values[at][:, list(link.partners)], link)
+            partners, shares = _in_full(link)
+            zero, one, two = values[at][:, partners].transpose(1, 0, 2)
+            told = _place(zero, one, two, np.array([shares]))
             off = _by_block(np.abs(whole[at, joint] - index(told)), at, blocks).sum(axis=-1)
             tried = _bits(here * dims, off)[None]
             forms = np.array([LINKED])
@@ -410,17 +422,6 @@ def _by_block(off: NDArray[Any], at: Integers, blocks: int) -> Float64:
     return out
 
 
-def _place(partners: Float64, link: Link) -> Float64:
-    """(n, D) places by a line or frame."""
-    zero, one = partners[:, 0], partners[:, 1]
-    out = zero + link.weights[0] * (one - zero)
-    if link.kind == FRAME:
-        two = partners[:, 2]
-        out = out + link.weights[1] * (two - zero)
-        out = out + link.weights[2] * np.cross(one - zero, two - zero)
-    return out
-
-
 SAMPLED = 96
 """Frames that links are looked for in."""
 
@@ -428,9 +429,7 @@ NEAR = 24
 """Joints before and behind that links are looked for among."""
 
 
-def _links(
-    numbers: Numbers, points: Float64, values: Float64, present: Bool
-) -> list[tuple[int, Link]]:
+def _links(points: Float64, present: Bool, floats: bool) -> list[tuple[int, Link]]:
     """Links that may pay, none of them to a joint that depends on the other."""
     joints, dims = points.shape[1:]
     rows = np.flatnonzero(present.any(axis=1))
@@ -439,8 +438,8 @@ def _links(
         return []
     some = points[rows]
     size = float(np.nanmax(np.abs(some)))
-    quantum = size * 2.0**-23 if numbers.floats else 1.0
-    slack = 4 * quantum if numbers.floats else 1.5
+    quantum = size * 2.0**-23 if floats else 1.0
+    slack = 4 * quantum if floats else 1.5
     spread = np.full((joints, joints), np.inf)
     length = np.zeros((joints, joints))
     enough = max(4, len(rows) // 4)
@@ -473,7 +472,7 @@ def _links(
             there = present[:, joint] & present[:, parent]
             apart = points[there, joint] - points[there, parent]
             mean = float(np.median(np.sqrt((apart**2).sum(axis=-1))))
-            weight = mean if numbers.floats else float(round(mean * LENGTH_PARTS))
+            weight = mean if floats else float(round(mean * LENGTH_PARTS))
             out.append((joint, Link(LENGTH, (parent,), (float(np.float32(weight)),))))
         before.append(joint)
     return out

@@ -177,11 +177,16 @@ class Numbers:
         )
 
 
+def later_there(present: Bool) -> Bool:
+    """(F, K): the joint is there, and was before in this chunk."""
+    out: Bool = present & (np.cumsum(present, axis=0) > 1)
+    return out
+
+
 def linked_there(numbers: Numbers, present: Bool) -> Bool:
     """(F, K): other joints foretell this one, being there themselves, and it is not its first."""
     frames = len(present)
-    later = np.cumsum(present, axis=0) > 1
-    out: Bool = np.repeat(numbers.forms > OWN, BLOCK, axis=0)[:frames] & present & later
+    out: Bool = np.repeat(numbers.forms > OWN, BLOCK, axis=0)[:frames] & later_there(present)
     for joint, link in enumerate(numbers.links):
         if link is None:
             out[:, joint] = False
@@ -275,7 +280,7 @@ def code_numbers(coder: Coder, given: Numbers, present: Bool, shared: Tables) ->
     for joint in seen.tolist():
         out.links[joint] = _code_link(coder, given.links[joint], joints, dims, given.floats)
     _code_ways(coder, given, out, seen)
-    later = present & (np.cumsum(present, axis=0) > 1)
+    later = later_there(present)
     wanted = np.searchsorted(SIZES, np.abs(given.differences), side="right") - 1
     bases = np.zeros_like(given.differences)
     found = np.zeros_like(bases)
@@ -290,15 +295,16 @@ def code_numbers(coder: Coder, given: Numbers, present: Bool, shared: Tables) ->
 
     _walk(out, present, shared, code)
     symbols, base = found[later], bases[later]
-    mine = np.abs(given.differences[later])
+    mine, wanted = np.abs(given.differences[later]), wanted[later]
     sizes = symbols + base
     for i, k in np.argwhere(symbols == SYMBOLS - 1).tolist():
-        more = code_natural(coder, int(wanted[later][i, k] - sizes[i, k]))
+        more = code_natural(coder, int(wanted[i, k] - sizes[i, k]))
         if sizes[i, k] + more >= len(SIZES):
             raise ContainerError(f"numbers: expected {len(SIZES)} sizes, found a larger one")
         sizes[i, k] += more
-    least = np.where((symbols == 0) & (base > 0), 0, SIZES[sizes])
-    bits = np.where((symbols == 0) & (base > 0), _WIDTHS[base], _BITS[sizes])
+    below = (symbols == 0) & (base > 0)
+    least = np.where(below, 0, SIZES[sizes])
+    bits = np.where(below, _WIDTHS[base], _BITS[sizes])
     values = code_signs(
         coder, given.differences[later], least + _code_ends(coder, mine - least, bits)
     )
@@ -321,7 +327,7 @@ def _walk(
     """Goes through the frames: ``code`` is given each one, (n D,) tables of the differences there,
     (K, D) sizes of their symbols 0 and which joints have some, and gives symbols."""
     dims = numbers.first.shape[1]
-    later = present & (np.cumsum(present, axis=0) > 1)
+    later = later_there(present)
     by_others = by_others_of(numbers, present)
     means = _Means(later, by_others)
     kinds = by_others.astype(np.int64) * LEVELS
