@@ -326,18 +326,21 @@ class Part:
         out[self.missing] = 0.0
         return out
 
-    @cached_property
+    @property
     def keypoints(self) -> NDArray[np.float32]:
         """(F, K, D) all joints in the clip's axes, NaN where missing."""
+        return self._decoded[self._here]
+
+    @cached_property
+    def _decoded(self) -> NDArray[np.float32]:
+        """As :attr:`keypoints`, of the whole chunk."""
         one = self.mine[self.chunk]
         if one.exact is not None:
-            return exact_values(one.exact, one.missing)[self._here]
-        stream = self.decoder.stream
-        out = np.full((*self.missing.shape, self.decoder.header.dims), np.nan, np.float32)
+            return exact_values(one.exact, one.missing)
+        out = np.full((*one.missing.shape, self.decoder.header.dims), np.nan, np.float32)
         if one.present:
-            points = stream.decoded(self.mine, self.person, self.chunk)[self._here]
-            there = ~self.missing
-            out[there] = points[there]
+            there = ~one.missing
+            out[there] = self.decoder.stream.decoded(self.mine, self.person, self.chunk)[there]
         return out
 
     def placement(self) -> Placement:
@@ -347,12 +350,7 @@ class Part:
             return self._found_placement()
         low, high = stream.margins(self.mine, *self.decoder.header.span(self.chunk), WINDOW)
         where = stream.placement(self.mine, self.person, low, high)
-
-        def moved(values: Float64) -> Float64:
-            return stream.at_clip_rate(values, low, self.frames)
-
-        heading = None if where.heading is None else moved(np.unwrap(where.heading))
-        return Placement(moved(where.origin), moved(where.size), heading)
+        return stream.placed_at_clip_rate(where, low, self.frames)
 
     def _found_placement(self) -> Placement:
         """As :meth:`placement`, where none is written: from the keypoints of the whole chunk."""
@@ -360,9 +358,9 @@ class Part:
         from motioncodec.encoding import place_person
         from motioncodec.plan import Settings, plan
 
-        told, one = self.decoder.header, replace(self, frames=self._whole)
+        told = self.decoder.header
         clip = Clip(
-            one.keypoints[:, None], told.frame_rate, self.decoder.stream.skeleton,
+            self._decoded[:, None], told.frame_rate, self.decoder.stream.skeleton,
             units=told.units, up=told.up,
         )  # fmt: skip
         header, weights = plan(clip, Settings())
@@ -371,12 +369,7 @@ class Part:
         if told.scales:
             header = replace(header, scales=(told.scales[self.person],))
         stream = Stream(header, weights=weights)
-        mine = {0: PersonChunk(one.missing)}
+        mine = {0: PersonChunk(self.mine[self.chunk].missing)}
         place_person(clip, stream, 0, mine)
         where = stream.placement(mine, 0, *header.span(0))
-
-        def moved(values: Float64) -> Float64:
-            return stream.at_clip_rate(values, 0, range(clip.frames))[self._here]
-
-        heading = None if where.heading is None else moved(np.unwrap(where.heading))
-        return Placement(moved(where.origin), moved(where.size), heading)
+        return stream.placed_at_clip_rate(where, 0, range(self._here.start, self._here.stop))

@@ -24,7 +24,6 @@ from motioncodec.heatmap.placement import (
     from_model_axes,
 )
 from motioncodec.heatmap.resampling import to_clip_rate
-from motioncodec.lossless import exact_values
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import Weights, find_weights, resolve_device
 from motioncodec.prediction import values_of
@@ -308,6 +307,15 @@ class Stream:
         """Values at model frames from ``low`` on to some clip frames."""
         return to_clip_rate(values, self.header.frame_rate, frames.start, frames.stop, low)
 
+    def placed_at_clip_rate(self, where: Placement, low: int, frames: range) -> Placement:
+        """Placement at model frames from ``low`` on to some clip frames."""
+
+        def moved(values: Float64) -> Float64:
+            return self.at_clip_rate(values, low, frames)
+
+        heading = None if where.heading is None else moved(np.unwrap(where.heading))
+        return Placement(moved(where.origin), moved(where.size), heading)
+
     def body_at_clip_rate(self, mine: dict[int, PersonChunk], person: int, chunk: int) -> Float64:
         """(F, K, D) covered joints in the models' axes at a chunk's clip frames."""
         low, high = self.margins(mine, *self.header.span(chunk), WINDOW)
@@ -377,10 +385,9 @@ class Stream:
         return points
 
     def decoded(self, mine: dict[int, PersonChunk], person: int, chunk: int) -> Float64:
-        """(F, K, D) all joints in the clip's axes at a chunk's clip frames, any where missing."""
+        """(F, K, D) all joints in the clip's axes at a chunk's clip frames, any where missing; not
+        of a lossless stream."""
         one, header = mine[chunk], self.header
-        if one.exact is not None:
-            return exact_values(one.exact, one.missing).astype(np.float64)
         if one.numbers is not None:
             step = correction_step(header.bound, header.dims)
             return values_of(one.numbers, ~one.missing) * step

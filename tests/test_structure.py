@@ -38,7 +38,6 @@ MAY = {
         "articulated",
         "refinement",
         "prediction",
-        "lossless",
         "search",
     },
     "plan": {"errors", "clip", "heatmap", "bitstream", "model", "tracks", "refinement"},

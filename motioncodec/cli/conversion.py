@@ -96,6 +96,27 @@ def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:
     return read_clip(source, **options)
 
 
+def prepare(
+    inputs: tuple[str, ...],
+    output: str | None,
+    output_dir: str | None,
+    rename: Callable[[str], str],
+    *,
+    model: str | None,
+    device: str,
+    binary: bool = True,
+    force: bool,
+    remove: bool,
+) -> list[Job]:
+    """What :func:`pair` gives, after all that would fail for every file and with the folder of the
+    outputs made."""
+    jobs = pair(inputs, output, output_dir, rename, binary=binary, force=force, remove=remove)
+    check_model(model, device)
+    if output_dir is not None:
+        os.makedirs(output_dir, exist_ok=True)
+    return jobs
+
+
 @click.command(context_settings=CONTEXT)
 @click.argument("inputs", nargs=-1, required=True, metavar="IN...")
 @output_option
@@ -138,12 +159,10 @@ def encode(
     """
     from motioncodec.codec import Settings, encode_clip
 
-    jobs = pair(
-        inputs, output, output_dir, encoded_name, binary=True, force=force, remove=remove
+    jobs = prepare(
+        inputs, output, output_dir, encoded_name,
+        model=model, device=device, force=force, remove=remove,
     )  # fmt: skip
-    check_model(model, device)
-    if output_dir is not None:
-        os.makedirs(output_dir, exist_ok=True)
     if lossless and any(quality[name] for name in QUALITIES):
         raise UsageError("--lossless: expected no preset, error or bit rate beside it, found one")
     bits = 0 if confidence == "off" else int(confidence)
@@ -231,12 +250,10 @@ def trim(
         raise UsageError(
             "trim: expected --max-error, --mean-error, --bitrate or --preset, found none"
         )
-    jobs = pair(
-        inputs, output, output_dir, trimmed_name, binary=True, force=force, remove=remove
+    jobs = prepare(
+        inputs, output, output_dir, trimmed_name,
+        model=model, device=device, force=force, remove=remove,
     )  # fmt: skip
-    check_model(model, device)
-    if output_dir is not None:
-        os.makedirs(output_dir, exist_ok=True)
     settings = Settings(**quality, device=device)
     report = Report(quiet)
     with report.bar(len(jobs) if len(jobs) > 1 else None, "trim", "file", scale=False) as done:
@@ -334,13 +351,10 @@ def decode(
         raise UsageError("--salvage: expected neither --rm nor --to tokens beside it, found one")
     chosen = _output_format(kind, output, output_format)
     suffix = FORMATS[chosen].suffixes[0] if kind == "keypoints" else f".{kind}.npz"
-    jobs = pair(
+    jobs = prepare(
         inputs, output, output_dir, lambda source: decoded_name(source, suffix),
-        binary=chosen not in _TEXT, force=force, remove=remove,
+        model=model, device=device, binary=chosen not in _TEXT, force=force, remove=remove,
     )  # fmt: skip
-    check_model(model, device)
-    if output_dir is not None:
-        os.makedirs(output_dir, exist_ok=True)
     report = Report(quiet)
     with report.bar(len(jobs) if len(jobs) > 1 else None, "decode", "file", scale=False) as done:
         for job in jobs:

@@ -52,6 +52,13 @@ model_option = click.option(
 )
 
 
+def _with(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """A command with options, which its help lists in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def reading_options(command: Command) -> Command:
     """What the caller knows about an input and its file does not say, for the command as one
     ``reading``: keywords of :func:`motioncodec.io.read_clip`."""
@@ -72,35 +79,29 @@ def reading_options(command: Command) -> Command:
         }  # fmt: skip
         return command(reading=reading, **rest)
 
-    decorated: Command = gathered
-    for option in reversed(
-        (
-            click.option(
-                "--input-format",
-                type=click.Choice(READERS),
-                help="Format of the inputs.  [default: told by content and suffix]",
-            ),
-            click.option(
-                "--fps",
-                type=click.FloatRange(0, 100_000, min_open=True),
-                metavar="R",
-                help="Frames per second, in place of what the file says.",
-            ),
-            click.option(
-                "--skeleton",
-                type=click.Choice([skeleton.name for skeleton in REGISTRY]),
-                help="Skeleton that names the joints in file order.",
-            ),
-            click.option(
-                "--units", type=click.Choice(UNITS), help="Unit of the coordinates as they are."
-            ),
-            click.option(
-                "--up", type=click.Choice(UP_AXES), help="Axis that points up as they are."
-            ),
-        )
-    ):
-        decorated = option(decorated)
-    return decorated
+    return _with(
+        gathered,
+        click.option(
+            "--input-format",
+            type=click.Choice(READERS),
+            help="Format of the inputs.  [default: told by content and suffix]",
+        ),
+        click.option(
+            "--fps",
+            type=click.FloatRange(0, 100_000, min_open=True),
+            metavar="R",
+            help="Frames per second, in place of what the file says.",
+        ),
+        click.option(
+            "--skeleton",
+            type=click.Choice([skeleton.name for skeleton in REGISTRY]),
+            help="Skeleton that names the joints in file order.",
+        ),
+        click.option(
+            "--units", type=click.Choice(UNITS), help="Unit of the coordinates as they are."
+        ),
+        click.option("--up", type=click.Choice(UP_AXES), help="Axis that points up as they are."),
+    )
 
 
 def parse_frames(
@@ -146,43 +147,39 @@ def quality_options(command: Command) -> Command:
         }  # fmt: skip
         return command(quality=quality, **rest)
 
-    decorated: Command = gathered
-    for option in reversed(
-        (
-            click.option(
-                "--preset",
-                type=click.Choice(["f8", "f16", "f32"]),
-                help="Quality: f8 is the finest and largest, f32 the coarsest and smallest.  "
-                "[default: f16, or what suits an error]",
-            ),
-            click.option(
-                "--effort",
-                type=click.IntRange(1, 9),
-                default=3,
-                show_default=True,
-                metavar="N",
-                help="1 to 9: how hard to search for fewer bits and a smaller error; decoding "
-                "costs the same.",
-            ),
-            click.option(
-                "--max-error",
-                type=click.FloatRange(0, min_open=True),
-                metavar="E",
-                help="What every joint of every frame must be within: mm in 3D, pixels in 2D.",
-            ),
-            click.option(
-                "--mean-error",
-                type=click.FloatRange(0, min_open=True),
-                metavar="E",
-                help="What all joints of all frames must be within on average.",
-            ),
-            click.option(
-                "--bitrate",
-                type=click.FloatRange(0, min_open=True),
-                metavar="R",
-                help="Bits a second that a file may take; as good as it gets with these.",
-            ),
-        )
-    ):
-        decorated = option(decorated)
-    return decorated
+    return _with(
+        gathered,
+        click.option(
+            "--preset",
+            type=click.Choice(["f8", "f16", "f32"]),
+            help="Quality: f8 is the finest and largest, f32 the coarsest and smallest.  "
+            "[default: f16, or what suits an error]",
+        ),
+        click.option(
+            "--effort",
+            type=click.IntRange(1, 9),
+            default=3,
+            show_default=True,
+            metavar="N",
+            help="1 to 9: how hard to search for fewer bits and a smaller error; decoding "
+            "costs the same.",
+        ),
+        click.option(
+            "--max-error",
+            type=click.FloatRange(0, min_open=True),
+            metavar="E",
+            help="What every joint of every frame must be within: mm in 3D, pixels in 2D.",
+        ),
+        click.option(
+            "--mean-error",
+            type=click.FloatRange(0, min_open=True),
+            metavar="E",
+            help="What all joints of all frames must be within on average.",
+        ),
+        click.option(
+            "--bitrate",
+            type=click.FloatRange(0, min_open=True),
+            metavar="R",
+            help="Bits a second that a file may take; as good as it gets with these.",
+        ),
+    )
