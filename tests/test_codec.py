@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from damage import flipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -297,7 +298,7 @@ def test_every_truncation_and_every_flipped_bit_is_noticed(stick: Clip) -> None:
             decode_clip(data[:end])
     for at in range(len(data)):
         for bit in range(8):
-            damaged = data[:at] + bytes([data[at] ^ (1 << bit)]) + data[at + 1 :]
+            damaged = flipped(data, at, bit)
             assert noticed(damaged), (at, bit)
             with pytest.raises(MotionCodecError):
                 decode_clip(damaged)
@@ -319,7 +320,7 @@ def test_salvage_gives_the_undamaged_chunks(capture: Clip) -> None:
     whole = decode_clip(data)
     broken = Decoder(io.BytesIO(data))
     at = data.index(broken.reader.chunk(1)) + 20
-    damaged = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+    damaged = flipped(data, at, 2)
     with pytest.raises(MotionCodecError, match="chunk 1"):
         decode_clip(damaged)
     decoder = Decoder(io.BytesIO(damaged), salvage=True)
@@ -352,7 +353,7 @@ def test_salvage_gives_the_undamaged_layers(capture: Clip, asked: Settings) -> N
     # Wherever a byte is damaged in the chunk: tokens, coefficients, corrections or numbers.
     for share in (0.0, 0.3, 0.6, 0.999):
         at = start + int(share * len(payload))
-        damaged = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+        damaged = flipped(data, at, 2)
         with pytest.raises(MotionCodecError, match="chunk 1"):
             decode_clip(damaged)
     decoder = Decoder(io.BytesIO(damaged), salvage=True)

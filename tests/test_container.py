@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
+from damage import damaged_files, flipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -107,18 +108,6 @@ def spans(data: bytes) -> list[tuple[int, int]]:
         out.append((at, end))
         at = end
     return out
-
-
-def flipped(data: bytes, at: int, bit: int = 0) -> bytes:
-    return data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
-
-
-def damaged_files(data: bytes) -> Iterator[bytes]:
-    for cut in range(len(data)):
-        yield data[:cut]
-    for at in range(len(data)):
-        for bit in range(8):
-            yield flipped(data, at, bit)
 
 
 # -- what is written -------------------------------------------------------------------------------

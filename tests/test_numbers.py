@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import damaged_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference_decoder import THRESHOLDS
@@ -271,14 +272,9 @@ def test_lossless_and_an_error_are_refused(stick: Clip) -> None:
 
 def test_no_damage_goes_unnoticed(stick: Clip) -> None:
     data = lossless(replace(stick, keypoints=stick.keypoints[:5]))
-    for at in range(len(data)):
-        for bit in range(8):
-            bad = bytearray(data)
-            bad[at] ^= 1 << bit
-            with pytest.raises(MotionCodecError):
-                Stream(io.BytesIO(bytes(bad))).clip()
+    for bad in damaged_files(data):
         with pytest.raises(MotionCodecError):
-            Stream(io.BytesIO(data[:at])).clip()
+            Stream(io.BytesIO(bad)).clip()
 
 
 def test_what_has_no_tokens_is_decoded_beside_what_has(capture: Clip) -> None:
