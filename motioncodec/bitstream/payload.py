@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,9 +214,17 @@ class PersonChunk:
 class _Shared:
     """Tables that the people of a chunk share, and which of them it is."""
 
-    def __init__(self) -> None:
-        self.keypoints, self.confidences = Tables(), Tables()
-        self.person = -1
+    person = -1
+
+    @cached_property
+    def keypoints(self) -> Tables:
+        """Of numbers that keypoints are; most chunks have none."""
+        return Tables()
+
+    @cached_property
+    def confidences(self) -> Tables:
+        """Of numbers that confidences are."""
+        return Tables()
 
 
 def encode_chunk(people: Sequence[PersonChunk], layout: Layout) -> bytes:
