@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motioncodec.bitstream.bones import _PARENTS as format_parents
 from motioncodec.bitstream.bones import FREE, TWINS, code_bones, no_bones
 from motioncodec.bitstream.entropy import Decoder, Encoder
 from motioncodec.codec import Decoder as Stream
@@ -28,6 +29,11 @@ from motioncodec.skeleton import CANONICAL_PARENTS, MIRROR
 from motioncodec.tracks import BONE_STEPS, dequantise_bones, quantise_bones
 
 DATA = Path(__file__).parent / "data"
+
+
+def test_the_format_and_the_skeleton_have_the_same_bones() -> None:
+    """The format may not import the skeleton, so each has the parents."""
+    assert format_parents == tuple(CANONICAL_PARENTS)
 
 
 def lengths_of(body: np.ndarray) -> np.ndarray:
