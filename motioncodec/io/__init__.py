@@ -18,10 +18,12 @@ from typing import BinaryIO
 from motioncodec.clip import Clip
 from motioncodec.errors import FormatError
 from motioncodec.io.bvh import read_bvh
+from motioncodec.io.c3d import read_c3d, write_c3d
 from motioncodec.io.npy import read_npy, read_npz, write_npy, write_npz
 from motioncodec.io.poses import read_json, write_json
 from motioncodec.io.source import MAX_BYTES, Source, decode_text
 from motioncodec.io.tables import read_csv, write_csv
+from motioncodec.io.trc import read_trc, write_trc
 
 __all__ = ["FORMATS", "READERS", "WRITERS", "Format", "read_clip", "write_clip"]
 
@@ -56,6 +58,8 @@ FORMATS: dict[str, Format] = {
         ),
         Format("npy", (".npy",), "NumPy array of keypoints alone", read_npy, write_npy),
         Format("bvh", (".bvh",), "Biovision hierarchy, turned into positions", read_bvh),
+        Format("c3d", (".c3d",), "C3D: the points of biomechanics' file", read_c3d, write_c3d),
+        Format("trc", (".trc",), "TRC: OpenSim's table of markers", read_trc, write_trc),
         Format(
             "csv", (".csv", ".tsv", ".txt"), "table, a row a frame (wide) or a joint (long)",
             read_csv, write_csv,
@@ -157,9 +161,13 @@ def _detect(source: Source) -> str:
         return "npz"
     if head.startswith(b"\x93NUMPY"):
         return "npy"
+    if head[1:2] == b"\x50" and b"\0" in head[:20]:
+        return "c3d"
     text = decode_text(head).lstrip()
     if text[:9].upper() == "HIERARCHY":
         return "bvh"
+    if text[:12].lower() == "pathfiletype":
+        return "trc"
     if text.startswith(("{", "[")):
         return "json"
     suffix = PurePath(source.name).suffix.lower()

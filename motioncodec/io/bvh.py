@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.clip import METRES, Clip
+from motioncodec.io.markers import unique_names
 from motioncodec.io.source import Source, rate_of, short
 from motioncodec.skeleton import CANONICAL, Skeleton
 
@@ -54,7 +55,7 @@ def read_bvh(source: Source) -> Clip:
     joints = _parse_hierarchy(source, parts[0])
     values, frame_rate = _parse_motion(source, parts[1], joints)
     source.check_size(len(values), 1, len(joints), 3)
-    skeleton = Skeleton.from_names(_unique_names(joints))
+    skeleton = Skeleton.from_names(unique_names([joint.name for joint in joints]))
     added = _positions_are_added(joints, values)
     keypoints = np.empty((len(values), len(joints), 3), dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -175,26 +176,6 @@ def _parse_motion(
         frame = int(np.argwhere(np.isinf(values))[0][0])
         raise source.error(f"MOTION: expected finite numbers, found infinity in frame {frame}")
     return values, rate_of(frame_time, 10.0**-decimals)
-
-
-def _unique_names(joints: list[_Joint]) -> list[str]:
-    """Names as in the file; a name that comes again gets ``_2``, ``_3``, ..."""
-    taken = {joint.name for joint in joints}
-    seen: set[str] = set()
-    count: dict[str, int] = {}
-    names = []
-    for joint in joints:
-        name = joint.name
-        if name in seen:
-            number = count.get(joint.name, 1)
-            while name in taken:
-                number += 1
-                name = f"{joint.name}_{number}"
-            count[joint.name] = number
-            taken.add(name)
-        seen.add(name)
-        names.append(name)
-    return names
 
 
 def _positions_are_added(joints: list[_Joint], values: NDArray[np.float64]) -> tuple[bool, bool]:
