@@ -121,6 +121,9 @@ def _canonical_names(joints: Sequence[str]) -> tuple[int, ...]:
             # "LeftLeg" is the shin in BVH namings that have an upper leg.
             if name == side + "leg" and side + "knee" in have:
                 out[i] = None
+        # An ASF's bones go by the joint at which they begin: its thorax at the chest, two necks.
+        if "lowerneck" in have and name in ("thorax", "lowerneck", "upperneck"):
+            out[i] = {"thorax": "chest", "lowerneck": "neck"}.get(name)
     # Spines count upwards: the last one named is the chest, the first the spine.
     spines = [
         i

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import BinaryIO
 
 from motioncodec.clip import Clip
 from motioncodec.errors import FormatError
+from motioncodec.io.amc import read_amc
 from motioncodec.io.bvh import read_bvh
 from motioncodec.io.c3d import read_c3d, write_c3d
 from motioncodec.io.npy import read_npy, read_npz, write_npy, write_npz
@@ -59,6 +61,7 @@ FORMATS: dict[str, Format] = {
         Format("npy", (".npy",), "NumPy array of keypoints alone", read_npy, write_npy),
         Format("bvh", (".bvh",), "Biovision hierarchy, turned into positions", read_bvh),
         Format("c3d", (".c3d",), "C3D: the points of biomechanics' file", read_c3d, write_c3d),
+        Format("amc", (".amc",), "Acclaim motion, its skeleton (.asf) beside it", read_amc),
         Format("trc", (".trc",), "TRC: OpenSim's table of markers", read_trc, write_trc),
         Format(
             "csv", (".csv", ".tsv", ".txt"), "table, a row a frame (wide) or a joint (long)",
@@ -122,7 +125,10 @@ def read_clip(
                 return _read(given, input_format or "json")
             with path.open("rb") as opened:
                 seekable = opened if opened.seekable() else io.BytesIO(_drain(opened, label))
-                given = Source(label, seekable, None, frame_rate, skeleton, units, up)
+                given = Source(
+                    label, seekable, None, frame_rate, skeleton, units, up,
+                    lambda: _files_beside(path),
+                )  # fmt: skip
                 return _read(given, input_format)
         except OSError as error:
             raise FormatError(
@@ -142,6 +148,19 @@ def _drain(stream: BinaryIO, label: str) -> bytes:
     if len(data) > MAX_BYTES:
         raise FormatError(f"{label}: expected at most {MAX_BYTES} bytes, found more")
     return data
+
+
+def _files_beside(path: Path) -> dict[str, Callable[[], bytes]]:
+    """Files in the folder of ``path``, by name, each with a function that reads it."""
+
+    def reading(one: Path) -> Callable[[], bytes]:
+        def read() -> bytes:
+            with one.open("rb") as stream:
+                return _drain(stream, os.fspath(one))
+
+        return read
+
+    return {one.name: reading(one) for one in path.parent.iterdir() if one.is_file()}
 
 
 def _read(source: Source, input_format: str | None) -> Clip:
@@ -168,6 +187,8 @@ def _detect(source: Source) -> str:
         return "bvh"
     if text[:12].lower() == "pathfiletype":
         return "trc"
+    if re.search(r"^:(FULLY-SPECIFIED|DEGREES|RADIANS|BONEDATA)\b", text, re.M | re.I):
+        return "amc"
     if text.startswith(("{", "[")):
         return "json"
     suffix = PurePath(source.name).suffix.lower()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,6 +44,8 @@ class Source:
         skeleton: name of a registered skeleton for the K joints in file order, or None.
         units: declared unit of the coordinates (nothing is rescaled), or None.
         up: declared up axis (nothing is turned), or None.
+        siblings: lists the files beside the input, each by its bare name with a function that
+            reads it; None where there is no telling (a stream, bytes).
     """
 
     name: str
@@ -53,6 +55,7 @@ class Source:
     skeleton: str | None = None
     units: str | None = None
     up: str | None = None
+    siblings: Callable[[], Mapping[str, Callable[[], bytes]]] | None = None
 
     def error(self, message: str) -> FormatError:
         """A one-line error that names the input."""

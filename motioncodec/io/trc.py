@@ -6,7 +6,8 @@ NumMarkers, Units and others); ``Frame#``, ``Time`` and the markers' names, one 
 Fields are parted by tabs, an empty one is missing; in files that have spaces instead, nothing can
 be left empty. A decimal comma is understood. Frame numbers left out are frames in which everything
 is missing. Names beyond NumMarkers whose columns are empty to the end (computed markers that
-were not exported) are no markers. Units are millimetres where the file names none, up is y, as OpenSim has it.
+were not exported) are no markers. Units are millimetres where the file names none, up is y, as
+OpenSim has it.
 
 Written are float32's shortest digits. Several people are labels ``person:joint`` (see
 :mod:`motioncodec.io.markers`); confidence, metadata and the up axis are not written.
