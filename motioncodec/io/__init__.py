@@ -19,7 +19,7 @@ from typing import BinaryIO
 from motioncodec.clip import Clip
 from motioncodec.errors import FormatError
 from motioncodec.io.amc import read_amc
-from motioncodec.io.bvh import read_bvh
+from motioncodec.io.bvh import read_bvh, write_bvh
 from motioncodec.io.c3d import read_c3d, write_c3d
 from motioncodec.io.npy import read_npy, read_npz, write_npy, write_npz
 from motioncodec.io.poses import read_json, write_json
@@ -59,7 +59,10 @@ FORMATS: dict[str, Format] = {
             read_npz, write_npz,
         ),
         Format("npy", (".npy",), "NumPy array of keypoints alone", read_npy, write_npy),
-        Format("bvh", (".bvh",), "Biovision hierarchy, turned into positions", read_bvh),
+        Format(
+            "bvh", (".bvh",), "Biovision hierarchy; written with rotations solved from positions",
+            read_bvh, write_bvh,
+        ),
         Format("c3d", (".c3d",), "C3D: the points of biomechanics' file", read_c3d, write_c3d),
         Format("amc", (".amc",), "Acclaim motion, its skeleton (.asf) beside it", read_amc),
         Format("trc", (".trc",), "TRC: OpenSim's table of markers", read_trc, write_trc),

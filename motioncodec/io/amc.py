@@ -108,7 +108,7 @@ def _find_skeleton(source: Source, text: str) -> tuple[str, bytes]:
     chosen = begin[-1:] or named or (list(files) if len(files) == 1 else [])
     if not chosen:
         raise source.error(
-            "expected its skeleton, an .asf whose name begins this one's, in the same folder, found "
+            "expected its skeleton, an .asf whose name begins this one's, in its folder, found "
             f"{', '.join(sorted(files)) or 'none'}; put it there"
         )
     return chosen[0], files[chosen[0]]()

@@ -1,9 +1,10 @@
-"""Biovision hierarchy (``.bvh``): read only, joint angles turned into positions.
+"""Biovision hierarchy (``.bvh``): joint angles turned into positions, and back.
 
 A BVH names a tree of joints, each with an OFFSET from its parent and CHANNELS that say which
 rotations (degrees) and positions vary, in which order; every line of MOTION holds one frame's
 values for all channels. A joint's rotation is the product of its rotation channels as listed, the
-first outermost, and turns everything below it. Joints and End Sites become keypoints.
+first outermost, and turns everything below it. Joints and End Sites become keypoints; several
+roots with the same joints, each named ``person:joint``, become people.
 
 What the format leaves open, and what is done about it:
 
@@ -13,6 +14,15 @@ What the format leaves open, and what is done about it:
 - *Units.* Whichever of m, cm and mm makes the skeleton's rest pose nearest to a human's size is
   declared; the numbers stay as they are.
 - *Up.* The axis, y or z, along which the head is farthest above the feet in the first frames.
+
+Written are rotations solved from the positions (:mod:`motioncodec.io.rigging`): as good as any for
+where joints are, no measurement of how they turn about their bones. The tree is the clip's as far
+as distances that stay the same tell it; joints come in its order. Where rotations alone would miss
+a place by more than 0.1 mm, as where bones change their lengths, the joint has position channels
+too. A joint that ends a chain is written with an End Site at the same place, which is not read as
+another joint. What a BVH has no way to say is lost: units and up are guessed again; a missing joint
+is on a straight line from where it was seen to where it is seen next, and one never seen is left
+out, as is a person; confidence, metadata and skeletons' names are not written.
 """
 
 from __future__ import annotations
@@ -20,12 +30,15 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.clip import METRES, Clip
-from motioncodec.io.markers import unique_names
+from motioncodec.clip import METRES, Clip, error_scale
+from motioncodec.errors import FormatError
+from motioncodec.io.markers import split_subjects, subject_labels, unique_names
+from motioncodec.io.rigging import Rig, angles_zxy, fill_gaps, find_parents, solve
 from motioncodec.io.source import Source, rate_of, short
 from motioncodec.skeleton import CANONICAL, Skeleton
 
@@ -33,6 +46,9 @@ MAX_JOINTS = 10_000
 _HUMAN_METRES = 1.7
 _CHUNK = 4096
 _AXES = "xyz"
+_NEAR_MM = 0.1
+_POSITIONS = ("Xposition", "Yposition", "Zposition")
+_ROTATIONS = ("Zrotation", "Xrotation", "Yrotation")
 
 
 @dataclass
@@ -55,7 +71,12 @@ def read_bvh(source: Source) -> Clip:
     joints = _parse_hierarchy(source, parts[0])
     values, frame_rate = _parse_motion(source, parts[1], joints)
     source.check_size(len(values), 1, len(joints), 3)
-    skeleton = Skeleton.from_names(unique_names([joint.name for joint in joints]))
+    names = unique_names([joint.name for joint in joints])
+    people: list[str] = []
+    order = np.arange(len(names))[None]
+    if sum(joint.parent < 0 for joint in joints) > 1:
+        people, names, order = split_subjects(names)
+    skeleton = Skeleton.from_names(names)
     added = _positions_are_added(joints, values)
     keypoints = np.empty((len(values), len(joints), 3), dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -65,12 +86,14 @@ def read_bvh(source: Source) -> Clip:
         rest = _rest_pose(joints)
         if np.ptp(rest, axis=0).max() == 0 and len(keypoints):
             rest = keypoints[0].astype(np.float64)
+    first = (keypoints[:10] if len(keypoints) else rest[None])[:, order]
     return source.clip(
-        keypoints,
+        keypoints[:, order] if people else keypoints,
         joints=skeleton,
         frame_rate=frame_rate,
         units=_guess_units(rest),
-        up=_guess_up(skeleton, keypoints[:10] if len(keypoints) else rest[None]),
+        up=_guess_up(skeleton, first.reshape(-1, len(skeleton), 3)),
+        people=people,
     )
 
 
@@ -132,7 +155,27 @@ def _parse_hierarchy(source: Source, text: str) -> list[_Joint]:
         )
     if channel_count == 0:
         raise source.error("expected channels that say how the joints move, found none")
-    return joints
+    return _without_marks(joints)
+
+
+def _without_marks(joints: list[_Joint]) -> list[_Joint]:
+    """Without the End Sites that are where their joint is, below one that does not turn.
+
+    They say that the joint is the last of its chain and are no other place.
+    """
+    parents = {joint.parent for joint in joints}
+    kept = [
+        i
+        for i, joint in enumerate(joints)
+        if not joint.end
+        or i in parents
+        or any(joint.offset)
+        or any(kind == "rotation" for kind, _ in joints[joint.parent].channels)
+    ]
+    new = {old: i for i, old in enumerate(kept)}
+    for i in kept:
+        joints[i].parent = new.get(joints[i].parent, -1)
+    return [joints[i] for i in kept]
 
 
 def _channel(name: str) -> tuple[str, int] | None:
@@ -263,3 +306,75 @@ def _guess_up(skeleton: Skeleton, poses: NDArray[np.floating]) -> str:
         height = np.nan_to_num(np.median(rise, axis=0))
     # Most files are y up: someone who bends down or lies at the start must not turn the axis.
     return "z" if height[2] > 1.5 * abs(height[1]) else "y"
+
+
+def write_bvh(clip: Clip, stream: BinaryIO) -> None:
+    """Rotations solved from the positions, a root for each person; see the module's text.
+
+    Raises:
+        FormatError: the clip is in 2D, or no joint is seen in any of its frames.
+    """
+    labels = subject_labels(clip, "bvh")
+    if clip.persons == 1:
+        labels = list(clip.skeleton.joints)
+    labels = unique_names([re.sub(r"[{}]", "_", " ".join(label.split())) for label in labels])
+    near = _NEAR_MM / error_scale(clip.units)
+    hierarchy: list[str] = []
+    columns: list[NDArray[np.float64]] = []
+    for person in range(clip.persons):
+        keypoints = clip.keypoints[:, person]
+        seen = ~clip.missing[:, person]
+        there = np.flatnonzero(seen.any(axis=0))
+        if not len(there):
+            continue
+        keypoints, seen = keypoints[:, there], seen[:, there]
+        skeleton = Skeleton(
+            tuple(clip.skeleton.joints[i] for i in there),
+            covered=tuple(clip.skeleton.covered[i] for i in there),
+        )
+        parents = find_parents(keypoints, skeleton, near)
+        rig = solve(fill_gaps(keypoints), seen, parents, near)
+        names = [labels[person * len(clip.skeleton) + i] for i in there]
+        _describe(rig, names, parents.index(-1), "", hierarchy, columns)
+    if not hierarchy:
+        raise FormatError("bvh: expected a joint that is seen, found none; write npz instead")
+    step = np.format_float_positional(1 / clip.frame_rate, trim="0")
+    head = ["HIERARCHY", *hierarchy, "MOTION", f"Frames: {clip.frames}", f"Frame Time: {step}", ""]
+    stream.write("\n".join(head).encode())
+    for start in range(0, clip.frames, _CHUNK):
+        rows = np.concatenate([column[start : start + _CHUNK] for column in columns], axis=1)
+        for row in (np.round(rows, 6) + 0.0).tolist():
+            stream.write((" ".join(map("%.6f".__mod__, row)) + "\n").encode())
+
+
+def _describe(
+    rig: Rig,
+    names: list[str],
+    joint: int,
+    indent: str,
+    lines: list[str],
+    columns: list[NDArray[np.float64]],
+) -> None:
+    """Adds a joint and what hangs on it to the hierarchy's lines and the motion's columns."""
+    children = [i for i, parent in enumerate(rig.parents) if parent == joint]
+    parent, inside = rig.parents[joint], indent + "\t"
+    offset = np.round(rig.offsets[joint], 6) + 0.0
+    place = f"{inside}OFFSET " + " ".join(f"{value:.6f}" for value in offset)
+    fixed = joint not in rig.moves and not children
+    if fixed and names[joint] == f"{names[parent]}_end":
+        lines += [f"{indent}End Site", indent + "{", place, indent + "}"]
+        return
+    channels: tuple[str, ...] = ()
+    if joint in rig.moves:
+        channels += _POSITIONS
+        columns.append(rig.moves[joint])
+    if children:
+        channels += _ROTATIONS
+        columns.append(angles_zxy(rig.rotations[joint]))
+    lines += [f"{indent}{'JOINT' if parent >= 0 else 'ROOT'} {names[joint]}", indent + "{", place]
+    lines.append(" ".join([f"{inside}CHANNELS {len(channels)}", *channels]))
+    for child in children:
+        _describe(rig, names, child, inside, lines, columns)
+    if not children:
+        lines += [f"{inside}End Site", inside + "{", f"{inside}\tOFFSET 0 0 0", inside + "}"]
+    lines.append(indent + "}")
