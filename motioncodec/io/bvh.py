@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from motioncodec.clip import METRES, Clip, error_scale
 from motioncodec.errors import FormatError
 from motioncodec.io.markers import split_subjects, subject_labels, unique_names
-from motioncodec.io.rigging import Rig, angles_zxy, fill_gaps, find_parents, solve
+from motioncodec.io.rigging import Rig, fill_gaps, find_parents, solve
 from motioncodec.io.source import Source, rate_of, short
 from motioncodec.skeleton import CANONICAL, Skeleton
 
@@ -335,7 +335,7 @@ def write_bvh(clip: Clip, stream: BinaryIO) -> None:
         parents = find_parents(keypoints, skeleton, near)
         rig = solve(fill_gaps(keypoints), seen, parents, near)
         names = [labels[person * len(clip.skeleton) + i] for i in there]
-        _describe(rig, names, parents.index(-1), "", hierarchy, columns)
+        _describe(rig, names, hierarchy, columns)
     if not hierarchy:
         raise FormatError("bvh: expected a joint that is seen, found none; write npz instead")
     step = np.format_float_positional(1 / clip.frame_rate, trim="0")
@@ -348,33 +348,37 @@ def write_bvh(clip: Clip, stream: BinaryIO) -> None:
 
 
 def _describe(
-    rig: Rig,
-    names: list[str],
-    joint: int,
-    indent: str,
-    lines: list[str],
-    columns: list[NDArray[np.float64]],
+    rig: Rig, names: list[str], lines: list[str], columns: list[NDArray[np.float64]]
 ) -> None:
-    """Adds a joint and what hangs on it to the hierarchy's lines and the motion's columns."""
-    children = [i for i, parent in enumerate(rig.parents) if parent == joint]
-    parent, inside = rig.parents[joint], indent + "\t"
-    offset = np.round(rig.offsets[joint], 6) + 0.0
-    place = f"{inside}OFFSET " + " ".join(f"{value:.6f}" for value in offset)
-    fixed = joint not in rig.moves and not children
-    if fixed and names[joint] == f"{names[parent]}_end":
-        lines += [f"{indent}End Site", indent + "{", place, indent + "}"]
-        return
-    channels: tuple[str, ...] = ()
-    if joint in rig.moves:
-        channels += _POSITIONS
-        columns.append(rig.moves[joint])
-    if children:
-        channels += _ROTATIONS
-        columns.append(angles_zxy(rig.rotations[joint]))
-    lines += [f"{indent}{'JOINT' if parent >= 0 else 'ROOT'} {names[joint]}", indent + "{", place]
-    lines.append(" ".join([f"{inside}CHANNELS {len(channels)}", *channels]))
-    for child in children:
-        _describe(rig, names, child, inside, lines, columns)
-    if not children:
-        lines += [f"{inside}End Site", inside + "{", f"{inside}\tOFFSET 0 0 0", inside + "}"]
-    lines.append(indent + "}")
+    """Adds a person to the hierarchy's lines and the motion's columns."""
+    children: dict[int, list[int]] = {}
+    for joint, parent in enumerate(rig.parents):
+        children.setdefault(parent, []).append(joint)
+    # Joints still to write and braces still to close, each with its depth; the next one last.
+    waiting: list[tuple[int | None, int]] = [(rig.parents.index(-1), 0)]
+    while waiting:
+        next_joint, depth = waiting.pop()
+        indent, inside = "\t" * depth, "\t" * (depth + 1)
+        if next_joint is None:
+            lines.append(indent + "}")
+            continue
+        joint = next_joint
+        below, parent = children.get(joint, []), rig.parents[joint]
+        offset = " ".join(f"{value:.6f}" for value in np.round(rig.offsets[joint], 6) + 0.0)
+        head = f"{'JOINT' if parent >= 0 else 'ROOT'} {names[joint]}"
+        channels: tuple[str, ...] = ()
+        if joint in rig.moves:
+            channels += _POSITIONS
+            columns.append(rig.moves[joint])
+        elif not below and names[joint] == f"{names[parent]}_end":
+            lines += [f"{indent}End Site", indent + "{", f"{inside}OFFSET {offset}", indent + "}"]
+            continue
+        if below:
+            channels += _ROTATIONS
+            columns.append(rig.angles[joint])
+        lines += [indent + head, indent + "{", f"{inside}OFFSET {offset}"]
+        lines.append(" ".join([f"{inside}CHANNELS {len(channels)}", *channels]))
+        if not below:
+            lines += [f"{inside}End Site", inside + "{", f"{inside}\tOFFSET 0 0 0", inside + "}"]
+        waiting.append((None, depth))
+        waiting += [(child, depth + 1) for child in reversed(below)]

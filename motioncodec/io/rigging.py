@@ -33,14 +33,15 @@ class Rig:
     Attributes:
         parents: parent of each joint, -1 for the root.
         offsets: (K, 3) from the parent's joint, in the rest pose.
-        rotations: (K, T, 3, 3) of each joint relative to its parent's.
+        angles: for the joints that have children, (T, 3) degrees about z, x and y, the first
+            outermost, relative to the parent.
         moves: for the joints that no fixed offset puts right, and the root, the translation
             (T, 3) from the parent's joint, in the parent's turned axes.
     """
 
     parents: list[int]
     offsets: Float64
-    rotations: Float64
+    angles: dict[int, Float64]
     moves: dict[int, Float64]
 
 
@@ -86,8 +87,9 @@ def find_parents(keypoints: NDArray[np.floating], skeleton: Skeleton, near: floa
     left = [joint for joint in range(count) if joint != root]
     tree = [root]
     children: dict[int, list[int]] = {}
+    reached = rigid[:, root].copy()
     while left:
-        ready = next((joint for joint in left if rigid[joint, tree].any()), None)
+        ready = next((joint for joint in left if reached[joint]), None)
         bone = next(((a, b) for a, b in bones if a in left and b in tree), None)
         if ready is not None:
             joint = ready
@@ -110,6 +112,7 @@ def find_parents(keypoints: NDArray[np.floating], skeleton: Skeleton, near: floa
         children.setdefault(parent, []).append(joint)
         left.remove(joint)
         tree.append(joint)
+        reached |= rigid[:, joint]
     return parents
 
 
@@ -148,7 +151,7 @@ def solve(keypoints: Float64, seen: NDArray[np.bool_], parents: Sequence[int], n
     """
     frames, count, _ = keypoints.shape
     rest = keypoints[int(np.argmax(seen.sum(axis=1)))]
-    rig = Rig(list(parents), np.zeros((count, 3)), np.empty((count, frames, 3, 3)), {})
+    rig = Rig(list(parents), np.zeros((count, 3)), {}, {})
     children: dict[int, list[int]] = {}
     for joint, parent in enumerate(parents):
         children.setdefault(parent, []).append(joint)
@@ -168,6 +171,8 @@ def solve(keypoints: Float64, seen: NDArray[np.bool_], parents: Sequence[int], n
     while waiting:
         joint = waiting.pop()
         own = children.get(joint, [])
+        if not own:
+            continue
         before = turned[parents[joint]]
         matched = _WEAK * before
         weight = max(float((rig.offsets[own] ** 2).sum()), np.finfo(float).tiny)
@@ -175,7 +180,7 @@ def solve(keypoints: Float64, seen: NDArray[np.bool_], parents: Sequence[int], n
             towards = keypoints[:, child] - reached[:, joint]
             matched = matched + towards[:, :, None] * (rig.offsets[child] / weight)
         turned[joint] = now = _nearest_rotations(matched)
-        rig.rotations[joint] = before.transpose(0, 2, 1) @ now
+        rig.angles[joint] = _angles_zxy(before.transpose(0, 2, 1) @ now)
         for child in own:
             place = reached[:, joint] + now @ rig.offsets[child]
             apart = np.linalg.norm(place - keypoints[:, child], axis=1)
@@ -187,6 +192,9 @@ def solve(keypoints: Float64, seen: NDArray[np.bool_], parents: Sequence[int], n
             rig.moves[child] = moves
             rig.offsets[child] = np.median(moves, axis=0)
         waiting += own
+        # Depth first: what is neither waiting nor above one that is will not be asked for again.
+        needed = {parents[other] for other in waiting}
+        turned = {other: matrices for other, matrices in turned.items() if other in needed}
     return rig
 
 
@@ -198,7 +206,7 @@ def _nearest_rotations(matrices: Float64) -> Float64:
     return left @ right
 
 
-def angles_zxy(rotations: Float64) -> Float64:
+def _angles_zxy(rotations: Float64) -> Float64:
     """(T, 3) degrees about z, x and y, the first outermost, without jumps from frame to frame."""
     sine = np.clip(rotations[:, 2, 1], -1.0, 1.0)
     x = np.arcsin(sine)
