@@ -106,7 +106,8 @@ def test_paths_and_bytes_are_the_same(name: str, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [path.name]
     with path.open("rb") as stream:
         back = read_clip(stream, frame_rate=30)
-    assert back.keypoints.tobytes() == clip.keypoints.tobytes()
+    if name != "bvh":  # the only one in which positions are not written as they are
+        assert back.keypoints.tobytes() == clip.keypoints.tobytes()
 
 
 def test_real_npz_files() -> None:
@@ -243,8 +244,8 @@ def test_paths_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     clip = read_clip(DATA / "npz/cmu_49_08.npz")
     with pytest.raises(FormatError, match="No such file"):
         write_clip(clip, tmp_path / "none" / "a.npz")
-    with pytest.raises(FormatError, match=r"found bvh; name one with --format"):
-        write_clip(clip, tmp_path / "a.bvh")
+    with pytest.raises(FormatError, match=r"found amc; name one with --format"):
+        write_clip(clip, tmp_path / "a.amc")
     with pytest.raises(FormatError, match="found none"):
         write_clip(clip, io.BytesIO())
     with pytest.raises(ClipError, match="expected one of canonical-20"):
@@ -279,8 +280,8 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_the_registry_names_what_it_can() -> None:
-    assert READERS == ("npz", "npy", "bvh", "csv", "json")
-    assert WRITERS == ("npz", "npy", "csv", "json")
+    assert READERS == ("npz", "npy", "bvh", "c3d", "amc", "trc", "csv", "json")
+    assert WRITERS == ("npz", "npy", "bvh", "c3d", "trc", "csv", "json")
     assert all(one.description and one.suffixes for one in FORMATS.values())
 
 
@@ -288,6 +289,9 @@ SMALL = Clip(
     np.arange(24, dtype=np.float32).reshape(2, 2, 3, 2), 30, Skeleton(("a", "b", "c")),
     np.full((2, 2, 3), 0.5), people=("1", "2"),
 )  # fmt: skip
+SOLID = Clip(
+    np.arange(18, dtype=np.float32).reshape(2, 1, 3, 3), 30, Skeleton(("a", "b", "c")), units="mm"
+)
 OPENPOSE_FRAME = (DATA / "openpose/cam01.0000.json").read_bytes()
 SEEDS = {
     "npz": written(SMALL, "npz"),
@@ -296,6 +300,8 @@ SEEDS = {
     "wide.csv": b"frame;a_x;a_y;a_c\n0;1,5;2;1\n2;;;\n",
     "json": written(SMALL, "json"),
     "openpose.json": OPENPOSE_FRAME,
+    "c3d": written(SOLID, "c3d"),
+    "trc": written(SOLID, "trc"),
     "bvh": (DATA / "bvh/rotation_first_root.bvh").read_bytes(),
 }
 

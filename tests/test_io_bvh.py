@@ -1,7 +1,8 @@
-"""BVH: joint angles to positions, and the liberties that exporters take."""
+"""BVH: joint angles to positions and back, and the liberties that exporters take."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from motioncodec.clip import Clip
 from motioncodec.errors import FormatError
-from motioncodec.io import read_clip
+from motioncodec.io import read_clip, write_clip
+from motioncodec.skeleton import Skeleton, find_skeleton
 
 BVH = Path(__file__).parent / "data/bvh"
 
@@ -252,3 +254,122 @@ def test_frame_times_are_read_as_far_as_their_digits_go() -> None:
     ]:  # fmt: skip
         data = arm("1 Xrotation", "0").replace("Frame Time: 0.1", f"Frame Time: {text}").encode()
         assert read_clip(data).frame_rate == pytest.approx(rate, rel=1e-12)
+
+
+DATA = BVH.parent
+RIGID = [
+    "bvh/cmu_12_01_walk.bvh", "bvh/cgspeed_02_01.bvh", "bvh/iclone_002_02.bvh",
+    "bvh/rotation_first_root.bvh", "bvh/test_freebvh.bvh", "amc/16_11.amc",
+]  # fmt: skip
+ANY = [
+    *RIGID, "npz/hdm05_kick_left_front_001.npz", "trc/walk.trc", "c3d/running_0002.c3d",
+    "c3d/cmu_85_02.c3d", "c3d/gait.c3d",
+]  # fmt: skip
+
+
+def as_bvh(clip: Clip) -> str:
+    stream = io.BytesIO()
+    write_clip(clip, stream, format="bvh")
+    return stream.getvalue().decode()
+
+
+def apart(clip: Clip, other: Clip) -> float:
+    """Greatest distance of joints of one name, in the clip's units, where ``clip`` has them."""
+    assert set(clip.skeleton.joints) == set(other.skeleton.joints)
+    order = [other.skeleton.joints.index(name) for name in clip.skeleton.joints]
+    between = clip.keypoints.astype(np.float64) - other.keypoints[:, :, order]
+    return float(np.nanmax(np.linalg.norm(between, axis=-1)))
+
+
+@pytest.mark.parametrize("name", ANY)
+def test_written_joints_are_where_they_were(name: str) -> None:
+    clip = read_clip(DATA / name)
+    text = as_bvh(clip)
+    back = read_clip(text.encode())
+    assert (back.units, back.up, back.frame_rate) == (clip.units, clip.up, clip.frame_rate)
+    assert back.frames == clip.frames and not back.missing.any()
+    assert apart(clip, back) * {"m": 1000, "cm": 10, "mm": 1}[clip.units] < 0.101
+    if name in RIGID:
+        assert text.count("Xposition") == 1
+
+
+@pytest.mark.parametrize("name", ["bvh/cmu_12_01_walk.bvh", "amc/16_11.amc"])
+def test_a_rigid_skeleton_keeps_its_tree(name: str) -> None:
+    clip = read_clip(DATA / name)
+    back = read_clip(as_bvh(clip).encode())
+    assert back.skeleton == clip.skeleton
+    once_more = as_bvh(back)
+    assert once_more.count("CHANNELS 3") == as_bvh(clip).count("CHANNELS 3")
+
+
+def test_every_angle_of_an_arm_is_found_again() -> None:
+    """One bone below a joint leaves its twist open, three in a corner do not."""
+    random = np.random.default_rng(2)
+    turns, _ = np.linalg.qr(random.normal(size=(50, 3, 3)))
+    turns *= np.sign(np.linalg.det(turns))[:, None, None]
+    corner = np.concatenate([np.zeros((50, 1, 3)), turns.transpose(0, 2, 1)], axis=1)
+    corner[:2] = [np.eye(4, 3, -1)] * 2
+    corner[1, 1:] = [(0, 1, 0), (0, 0, 1), (1, 0, 0)]
+    clip = Clip(corner + random.normal(size=(50, 1, 3)), 30, Skeleton(("a", "b", "c", "d")))
+    text = as_bvh(clip)
+    assert text.count("Xposition") == 1 and text.count("JOINT") == 3
+    assert apart(clip, read_clip(text.encode())) < 1e-5
+
+
+def test_bones_that_stretch_move_besides() -> None:
+    random = np.random.default_rng(4)
+    clip = Clip(random.normal(size=(40, 1, 20, 3)), 29.97, find_skeleton("canonical-20"))
+    text = as_bvh(clip)
+    assert text.count("Xposition") == 20
+    back = read_clip(text.encode())
+    assert back.skeleton is clip.skeleton and back.frame_rate == 29.97
+    assert apart(clip, back) < 1e-5
+
+
+def test_gaps_are_bridged_and_what_is_never_seen_is_left_out() -> None:
+    values = np.zeros((4, 1, 3, 3), dtype=np.float32)
+    values[:, 0, 1] = [(0, 1, 0), (0, np.nan, 0), (0, np.nan, 0), (0, 4, 0)]
+    values[:, 0, 2] = np.nan
+    clip = Clip(values, 10, Skeleton(("hips", "head", "tail")), units="m", up="y")
+    back = read_clip(as_bvh(clip).encode())
+    assert back.skeleton.joints == ("hips", "head")
+    np.testing.assert_allclose(back.keypoints[:, 0, 1, 1], [1, 2, 3, 4], atol=1e-5)
+    with pytest.raises(FormatError, match="expected a joint that is seen, found none"):
+        as_bvh(Clip(np.full((2, 1, 1, 3), np.nan), 10, Skeleton(("a",))))
+    with pytest.raises(FormatError, match="expected keypoints in 3D, found 2D"):
+        as_bvh(Clip(np.zeros((2, 1, 1, 2)), 10, Skeleton(("a",)), units="px"))
+
+
+@pytest.mark.parametrize("people", [("Ann", "Bo"), ()])
+def test_people_are_roots(people: tuple[str, ...]) -> None:
+    one = read_clip(DATA / "npz/hdm05_kick_left_front_001.npz")
+    both = np.concatenate([one.keypoints, one.keypoints + 2], axis=1)
+    clip = Clip(both, one.frame_rate, one.skeleton, None, one.units, one.up, people)
+    text = as_bvh(clip)
+    assert text.count("ROOT") == 2
+    back = read_clip(text.encode())
+    assert (back.people, back.skeleton) == (people or ("0", "1"), one.skeleton)
+    assert apart(clip, back) < 1.01e-4
+
+
+def test_names_that_would_break_the_file() -> None:
+    names = ("a{b}", "End Site", "MOTION", " c\td ", "JOINT")
+    clip = Clip(np.eye(5, 3)[None].repeat(3, 0), 25, Skeleton(names))
+    back = read_clip(as_bvh(clip).encode())
+    assert set(back.skeleton.joints) == {"a_b_", "End Site", "MOTION", "c d", "JOINT"}
+
+
+def test_one_joint_and_one_frame() -> None:
+    clip = Clip(np.array([[[[1, 2, 3.5]]]]), 25, Skeleton(("a",)))
+    back = read_clip(as_bvh(clip).encode())
+    np.testing.assert_array_equal(back.keypoints, clip.keypoints)
+    assert back.skeleton == clip.skeleton
+
+
+def test_only_an_end_site_that_marks_the_end_is_no_joint() -> None:
+    turning = arm("3 Xposition Yposition Zposition", "0 0 0").replace(
+        "OFFSET 0 1 0", "OFFSET 0 0 0"
+    )
+    assert read_clip(turning.encode()).skeleton.joints == ("Base", "Mid")
+    turning = turning.replace("CHANNELS 0", "CHANNELS 1 Xrotation").replace("\n0 0 0", "\n0 0 0 9")
+    assert read_clip(turning.encode()).skeleton.joints == ("Base", "Mid", "Mid_end")

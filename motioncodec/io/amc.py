@@ -128,7 +128,8 @@ def _parse_skeleton(text: str) -> _Skeleton:
         if key.startswith(":"):
             section = key
         elif section == ":units" and key == "length":
-            metres = _INCH / _numbers(rest, 1, line)[0]
+            unit = _numbers(rest, 1, line)[0]
+            metres = _INCH / unit if unit else math.inf
         elif section == ":units" and key == "angle":
             radians = rest[:1] == ["rad"]
         elif section == ":root" and key == "order":

@@ -188,7 +188,9 @@ def _layout(source: Source, data: bytes, parameters: Parameters, processor: int)
     points, analog, first, last = struct.unpack_from(order + "4H", data, 2)
     start = struct.unpack_from(order + "H", data, 16)[0]
     start = start or int(_number(parameters, ("POINT", "DATA_START"), 0)) & _WORD
-    used = int(_number(parameters, ("POINT", "USED"), points)) & _WORD
+    if ("POINT", "USED") not in parameters:
+        raise source.error("expected whole parameters, found no POINT:USED; the file is damaged")
+    used = int(_number(parameters, ("POINT", "USED"), -1)) & _WORD
     if used != points:
         raise source.error(
             f"expected {points} points as the header says, found POINT:USED {used}; the file is "
