@@ -349,7 +349,7 @@ def test_the_suffix_names_the_format(streams: Path, suffix: str) -> None:
 def test_a_format_that_cannot_be_written_is_refused(streams: Path) -> None:
     before = names(streams)
     for arguments in (
-        ["-o", "out.bvh"], ["-o", "out.xyz"], ["--format", "bvh"],
+        ["-o", "out.amc"], ["-o", "out.xyz"], ["--format", "amc"],
         ["--to", "tokens", "--format", "csv"], ["--to", "heatmaps", "-o", "h.csv"],
     ):  # fmt: skip
         result = run("decode", "capture.mtok", *arguments)

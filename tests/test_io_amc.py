@@ -191,6 +191,11 @@ def test_which_skeleton_is_taken(tmp_path: Path) -> None:
         read_clip(tmp_path / "16_11.amc")
 
 
+def test_an_opened_file_knows_its_folder() -> None:
+    with (AMC / "16_11.amc").open("rb") as file:
+        assert read_clip(file, name="16_11.amc").frames == 40
+
+
 def test_a_skeleton_alone_and_a_motion_without_a_folder() -> None:
     with pytest.raises(FormatError, match=r"16.asf: expected a motion, found an ASF"):
         read_clip(AMC / "16.asf")

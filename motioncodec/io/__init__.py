@@ -13,6 +13,7 @@ import secrets
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -23,7 +24,7 @@ from motioncodec.io.bvh import read_bvh, write_bvh
 from motioncodec.io.c3d import read_c3d, write_c3d
 from motioncodec.io.npy import read_npy, read_npz, write_npy, write_npz
 from motioncodec.io.poses import read_json, write_json
-from motioncodec.io.source import MAX_BYTES, Source, decode_text
+from motioncodec.io.source import MAX_BYTES, Siblings, Source, decode_text
 from motioncodec.io.tables import read_csv, write_csv
 from motioncodec.io.trc import read_trc, write_trc
 
@@ -114,6 +115,7 @@ def read_clip(
     """
     if input_format is not None and input_format not in READERS:
         raise FormatError(f"input format {input_format!r}: expected one of {', '.join(READERS)}")
+    siblings: Siblings | None = None
     if isinstance(source, bytes):
         file: BinaryIO = io.BytesIO(source)
         label = name or "<bytes>"
@@ -129,8 +131,7 @@ def read_clip(
             with path.open("rb") as opened:
                 seekable = opened if opened.seekable() else io.BytesIO(_drain(opened, label))
                 given = Source(
-                    label, seekable, None, frame_rate, skeleton, units, up,
-                    lambda: _files_beside(path),
+                    label, seekable, None, frame_rate, skeleton, units, up, _siblings(path)
                 )  # fmt: skip
                 return _read(given, input_format)
         except OSError as error:
@@ -139,11 +140,16 @@ def read_clip(
             ) from None
     else:
         label = name or str(getattr(source, "name", "<stream>"))
+        if isinstance(opened_as := getattr(source, "name", None), str) and os.path.isfile(
+            opened_as
+        ):
+            siblings = _siblings(Path(opened_as))
         try:
             file = io.BytesIO(_drain(source, label))
         except OSError as error:
             raise FormatError(f"{label}: expected a readable stream, found: {error}") from None
-    return _read(Source(label, file, None, frame_rate, skeleton, units, up), input_format)
+    given = Source(label, file, None, frame_rate, skeleton, units, up, siblings)
+    return _read(given, input_format)
 
 
 def _drain(stream: BinaryIO, label: str) -> bytes:
@@ -153,17 +159,14 @@ def _drain(stream: BinaryIO, label: str) -> bytes:
     return data
 
 
-def _files_beside(path: Path) -> dict[str, Callable[[], bytes]]:
-    """Files in the folder of ``path``, by name, each with a function that reads it."""
+def _siblings(path: Path) -> Siblings:
+    """What lists the files in the folder of ``path``, once it is asked."""
 
-    def reading(one: Path) -> Callable[[], bytes]:
-        def read() -> bytes:
-            with one.open("rb") as stream:
-                return _drain(stream, os.fspath(one))
+    def read(one: Path) -> bytes:
+        with one.open("rb") as stream:
+            return _drain(stream, os.fspath(one))
 
-        return read
-
-    return {one.name: reading(one) for one in path.parent.iterdir() if one.is_file()}
+    return lambda: {one.name: partial(read, one) for one in path.parent.iterdir() if one.is_file()}
 
 
 def _read(source: Source, input_format: str | None) -> Clip:

@@ -20,6 +20,9 @@ MAX_BYTES = 2**32
 MAX_VALUES = 2**29
 """Most coordinates (T x P x K x D) of one clip: 2 GiB of float32; checked before allocating."""
 
+Siblings = Callable[[], Mapping[str, Callable[[], bytes]]]
+"""Lists the files beside an input, each by its bare name with a function that reads it."""
+
 
 def short(value: object, limit: int = 40) -> str:
     """``repr`` of a value from a file, cut so that a message stays one readable line."""
@@ -44,8 +47,8 @@ class Source:
         skeleton: name of a registered skeleton for the K joints in file order, or None.
         units: declared unit of the coordinates (nothing is rescaled), or None.
         up: declared up axis (nothing is turned), or None.
-        siblings: lists the files beside the input, each by its bare name with a function that
-            reads it; None where there is no telling (a stream, bytes).
+        siblings: lists the files beside the input, or None where there is no telling (bytes, a
+            stream that is no file's).
     """
 
     name: str
@@ -55,7 +58,7 @@ class Source:
     skeleton: str | None = None
     units: str | None = None
     up: str | None = None
-    siblings: Callable[[], Mapping[str, Callable[[], bytes]]] | None = None
+    siblings: Siblings | None = None
 
     def error(self, message: str) -> FormatError:
         """A one-line error that names the input."""
