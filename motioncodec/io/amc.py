@@ -34,6 +34,7 @@ from motioncodec.skeleton import Skeleton
 MAX_BONES = 10_000
 FRAME_RATE = 120.0
 _INCH = 0.0254
+_GREATEST = 1e30  # of one number, so that no product of a few overflows
 _ROOT = "root"
 
 Matrices = NDArray[np.float64]
@@ -157,6 +158,7 @@ def _parse_skeleton(text: str) -> _Skeleton:
             if not bone.name or bone.name in bones or len(bones) > MAX_BONES:
                 raise ValueError(f"expected bones of one name each, found {short(bone.name)}")
             bones[bone.name] = bone
+            bone = _Bone("")
         elif section == ":hierarchy" and key not in ("begin", "end"):
             for child in rest:
                 if words[0] not in bones or child not in bones or child == _ROOT:
@@ -196,7 +198,7 @@ def _numbers(words: Sequence[str], count: int, line: str) -> tuple[float, ...]:
         values = tuple(float(word) for word in words[:count])
     except ValueError:
         values = ()
-    if len(values) != count or not all(map(math.isfinite, values)):
+    if len(values) != count or not all(abs(value) < _GREATEST for value in values):
         raise ValueError(f"expected {count} numbers, found {short(line.strip(), 60)}")
     return values
 

@@ -144,7 +144,8 @@ def _rate(source: Source, said: dict[str, str], times: list[float]) -> float | N
     rate = _number(source, said.get("datarate", ""))
     if math.isfinite(rate) and rate > 0:
         return rate
-    step = float(np.median(np.diff(times))) if len(times) > 1 else math.nan
+    with np.errstate(invalid="ignore"):
+        step = float(np.median(np.diff(times))) if len(times) > 1 else math.nan
     return rate_of(step, 1e-4 * step) if 0 < step < math.inf else None
 
 
