@@ -217,7 +217,8 @@ def write_clip(
 
     Args:
         clip: what to write. ``npz`` keeps everything, ``csv`` and ``json`` everything but the
-            metadata, ``npy`` the positions alone.
+            metadata, ``c3d`` and ``trc`` no confidence either, ``npy`` the positions alone;
+            ``bvh`` solves rotations for them.
         target: a path or a binary stream.
         format: one of :data:`WRITERS`; by the path's suffix if not given.
 
