@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.clip import Clip
-from motioncodec.errors import FormatError
 from motioncodec.io.markers import unique_names
 from motioncodec.io.source import Source, decode_text, short
 from motioncodec.skeleton import Skeleton
@@ -71,7 +70,7 @@ def read_amc(source: Source) -> Clip:
     name, data = _find_skeleton(source, text)
     try:
         skeleton = _parse_skeleton(decode_text(data))
-    except (ValueError, FormatError) as error:
+    except ValueError as error:
         raise source.error(f"{name}: {error}") from None
     numbers, motion = _parse_motion(source, lines, skeleton, name)
     frames, index = source.place_frames(numbers)
@@ -116,7 +115,7 @@ def _find_skeleton(source: Source, text: str) -> tuple[str, bytes]:
 
 
 def _parse_skeleton(text: str) -> _Skeleton:
-    """Bones of an ASF; ValueError and FormatError say in one line what is wrong."""
+    """Bones of an ASF; ValueError says in one line what is wrong."""
     section, metres, radians = "", _INCH, False
     bones = {_ROOT: _Bone(_ROOT)}
     bone = _Bone("")
