@@ -11,7 +11,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ from motioncodec.clip import Clip
 from motioncodec.errors import FormatError
 from motioncodec.io.bvh import read_bvh
 from motioncodec.io.npy import read_npy, read_npz, write_npy, write_npz
+from motioncodec.io.packed import is_packed, unzipped
 from motioncodec.io.poses import read_json, write_json
 from motioncodec.io.source import MAX_BYTES, Source, decode_text
 from motioncodec.io.tables import read_csv, write_csv
@@ -61,7 +62,9 @@ FORMATS: dict[str, Format] = {
             read_csv, write_csv,
         ),
         Format(
-            "json", (".json",), "OpenPose or Panoptic frames: a folder of files, or one file",
+            "json", (".json",),
+            "frames of OpenPose, AlphaPose, MMPose, COCO, MediaPipe, Panoptic: a folder, tar or "
+            "zip of files, or one file",
             read_json, write_json,
         ),
     )
@@ -141,6 +144,8 @@ def _drain(stream: BinaryIO, label: str) -> bytes:
 
 
 def _read(source: Source, input_format: str | None) -> Clip:
+    if source.folder is None and (inside := unzipped(source)) is not None:
+        source = replace(source, file=inside)
     reader = FORMATS[input_format or _detect(source)].read
     assert reader is not None
     return reader(source)
@@ -153,6 +158,8 @@ def _detect(source: Source) -> str:
     file.seek(0)
     if not head.strip():
         raise source.error("expected a clip, found an empty file")
+    if is_packed(file):
+        return "json"
     if head.startswith(b"PK"):
         return "npz"
     if head.startswith(b"\x93NUMPY"):
@@ -162,7 +169,7 @@ def _detect(source: Source) -> str:
         return "bvh"
     if text.startswith(("{", "[")):
         return "json"
-    suffix = PurePath(source.name).suffix.lower()
+    suffix = PurePath(source.name.lower().removesuffix(".gz")).suffix
     for one in FORMATS.values():
         if suffix in one.suffixes and one.can_read:
             return one.name
