@@ -279,8 +279,8 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_the_registry_names_what_it_can() -> None:
-    assert READERS == ("npz", "npy", "bvh", "csv", "json")
-    assert WRITERS == ("npz", "npy", "csv", "json")
+    assert READERS == ("npz", "npy", "bvh", "csv", "json", "pose", "kinect", "hdf5")
+    assert WRITERS == ("npz", "npy", "csv", "json", "pose")
     assert all(one.description and one.suffixes for one in FORMATS.values())
 
 

@@ -18,8 +18,11 @@ from typing import BinaryIO
 from motioncodec.clip import Clip
 from motioncodec.errors import FormatError
 from motioncodec.io.bvh import read_bvh
+from motioncodec.io.hdf5 import MAGIC, read_hdf5
+from motioncodec.io.kinect import is_kinect, read_kinect
 from motioncodec.io.npy import read_npy, read_npz, write_npy, write_npz
 from motioncodec.io.packed import is_packed, unzipped
+from motioncodec.io.pose import is_pose, read_pose, write_pose
 from motioncodec.io.poses import read_json, write_json
 from motioncodec.io.source import MAX_BYTES, Source, decode_text
 from motioncodec.io.tables import read_csv, write_csv
@@ -67,6 +70,9 @@ FORMATS: dict[str, Format] = {
             "zip of files, or one file",
             read_json, write_json,
         ),
+        Format("pose", (".pose",), "pose-format: MediaPipe Holistic", read_pose, write_pose),
+        Format("kinect", (".skeleton",), "Kinect text: NTU, UTKinect, MSR Action3D", read_kinect),
+        Format("hdf5", (".h5", ".hdf5", ".slp"), "DeepLabCut's tables, SLEAP", read_hdf5),
     )
 }  # fmt: skip
 """Every format by name."""
@@ -164,11 +170,17 @@ def _detect(source: Source) -> str:
         return "npz"
     if head.startswith(b"\x93NUMPY"):
         return "npy"
+    if head.startswith(MAGIC):
+        return "hdf5"
+    if is_pose(head):
+        return "pose"
     text = decode_text(head).lstrip()
     if text[:9].upper() == "HIERARCHY":
         return "bvh"
     if text.startswith(("{", "[")):
         return "json"
+    if is_kinect(text):
+        return "kinect"
     suffix = PurePath(source.name.lower().removesuffix(".gz")).suffix
     for one in FORMATS.values():
         if suffix in one.suffixes and one.can_read:

@@ -25,7 +25,6 @@ else by their number: 17 COCO, 26 Halpe, 133 COCO-WholeBody, 136 Halpe-FullBody.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -258,22 +257,25 @@ def _annotations(source: Source, document: dict[str, Any]) -> Detections:
         raise source.error("expected annotations with keypoints, found none; export keypoints")
     images = [one for one in _list(document.get("images")) if isinstance(one, dict)]
     ids = [_image_id(source, one.get("id")) for one in images]
-    if images and all(isinstance(one.get("frame_id"), int) for one in images):
+    if images and all(type(one.get("frame_id")) is int for one in images):
         numbers = {i: int(one["frame_id"]) for i, one in zip(ids, images, strict=True)}
     elif images and all(isinstance(one.get("file_name"), str) for one in images):
         in_names = frame_numbers(source, [one["file_name"] for one in images])
         numbers = dict(zip(ids, in_names, strict=True))
     else:
         numbers = _image_numbers(source, ids or [one.get("image_id") for one in entries])
-    unknown = next((i for one in entries if (i := one.get("image_id")) not in numbers), None)
-    if unknown is not None:
-        raise source.error(f"image_id: expected one of the images, found {short(unknown)}")
+    for one in entries:
+        if _image_id(source, one.get("image_id")) not in numbers:
+            raise source.error(
+                f"image_id: expected one of the images, found {short(one['image_id'])}"
+            )
     found = _grouped(source, entries, lambda one: numbers[one["image_id"]], list(numbers.values()))
     values = [part for people in found.frames for one in people for part in one.parts.values()]
     largest = max((float(np.nanmax(part[:, 2], initial=0)) for part in values), default=0)
     for part in values:
         part[~(part[:, 2] > 0)] = np.nan
-        part[:, 2] /= largest or 1
+        with np.errstate(invalid="ignore"):
+            part[:, 2] /= largest or 1
     counts = {len(part) for part in values}
     for category in _list(document.get("categories")):
         names = category.get("keypoints") if isinstance(category, dict) else None
@@ -299,11 +301,12 @@ def _landmarks(source: Source, frames: list[Any], head: dict[str, Any], where: s
     """MediaPipe's frames: fractions of the picture made pixels where its size is known."""
     key = next((k for k in _LANDMARKS if any(isinstance(f, dict) and f.get(k) for f in frames)), "")
     world = key == "pose_world_landmarks"
-    size = [
-        next((head[k] for k in keys if isinstance(head.get(k), (int, float))), None)
-        for keys in (("width", "image_width"), ("height", "image_height"))
-    ]
-    scale = (1.0, 1.0) if world or None in size else (size[0], size[1])
+    width, height, rate = (
+        _first_number(head, keys)
+        for keys in (("width", "image_width"), ("height", "image_height"), ("fps", "frame_rate"))
+    )
+    pixels = not world and width is not None and height is not None
+    scale = (width or 1.0, height or 1.0) if pixels else (1.0, 1.0)
     out = []
     for frame in frames:
         listed = frame.get(key) if isinstance(frame, dict) else None
@@ -314,18 +317,26 @@ def _landmarks(source: Source, frames: list[Any], head: dict[str, Any], where: s
         if people and isinstance(people[0], dict):
             people = [people]
         out.append([_landmark_person(source, one, world, scale, where) for one in people])
-    rate = next((head[k] for k in ("fps", "frame_rate") if isinstance(head.get(k), float | int)), 0)
     return Detections(
         out,
         list(range(len(out))),
-        frame_rate=float(rate) if 0 < rate <= 1e9 else None,
-        units="px" if not world and None not in size else "m",
+        frame_rate=rate,
+        units="px" if pixels else "m",
         up="-y",
     )
 
 
+def _first_number(head: dict[str, Any], keys: Sequence[str]) -> float | None:
+    """What is said under one of the keys, where that is a number above 0."""
+    for key in keys:
+        value = head.get(key)
+        if isinstance(value, (int, float)) and 0 < value <= 1e9:
+            return float(value)
+    return None
+
+
 def _landmark_person(
-    source: Source, points: Any, world: bool, scale: tuple[Any, Any], where: str
+    source: Source, points: Any, world: bool, scale: tuple[float, float], where: str
 ) -> Person:
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
         raise source.error(f"{where}expected landmarks with x and y, found {short(points)}")
@@ -336,6 +347,6 @@ def _landmark_person(
         source, [point.get("visibility", 1.0) for point in points], 1, f"{where}visibility"
     )
     if not world:
-        values *= np.array([min(float(one), math.inf) for one in scale])
+        values *= np.array(scale)
     seen[np.isnan(seen)] = 1
     return Person(None, {"": np.concatenate([values, seen], axis=1)} if len(points) else {})

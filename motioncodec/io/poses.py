@@ -390,7 +390,8 @@ def _follow(
         return slots, header.persons, header.person_ids
     if by_id is not None:
         return by_id[0], len(by_id[1]), [str(number) for number in by_id[1]]
-    slots, count = follow_positions([[_seen_points(one) for one in row] for row in frames])
+    with np.errstate(over="ignore", invalid="ignore"):
+        slots, count = follow_positions([[_seen_points(one) for one in row] for row in frames])
     return slots, count, ()
 
 
