@@ -195,6 +195,7 @@ def test_what_is_one_frame() -> None:
         ([{"landmarks": [{"x": "a", "y": 1}]}], "expected numbers"),
         ([{"landmarks": [[3]]}], "landmarks with x and y"),
         ([result(0), result(1, count=26)], "17 body keypoints"),
+        ([{"image_id": 0, "keypoints": []}] * 2001, "at most 2000 people"),
     ],
 )  # fmt: skip
 def test_json_that_is_no_clip(document: Any, message: str) -> None:

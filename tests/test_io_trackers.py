@@ -176,6 +176,12 @@ def test_msr_action() -> None:
         read_clip("\n".join(rows[:39]).encode())
 
 
+def test_long_lines_of_digits_are_told_quickly() -> None:
+    for data in (b"1" * 60_000 + b"x", b"1 " * 30_000 + b"x", b"1\n" * 30_000):
+        with pytest.raises(FormatError):
+            read_clip(data)
+
+
 def test_tables_stay_tables() -> None:
     table = b"frame\ta_x\ta_y\n0\t1\t2\n1\t3\t4\n"
     assert read_clip(table, name="a.txt", frame_rate=30).skeleton.joints == ("a",)

@@ -6,7 +6,8 @@
   (inferred) a confidence of 0.5, 2 of 1. Bodies are followed by their ids.
 - *UTKinect-Action3D* ``joints_*.txt``: a row a frame: its number, then x, y, z of 20 joints in
   metres. Of rows with the same number the first counts; a joint at 0, 0, 0 is missing.
-- *MSR Action3D* ``*_skeleton3D.txt``: 20 rows a frame, each x, y, z and a confidence.
+- *MSR Action3D* ``*_skeleton3D.txt``: 20 rows a frame, each x, y, z and a confidence; metres, or
+  millimetres where the median depth z is above 50, which no depth camera sees in metres.
 
 All are 30 frames/s unless the caller says otherwise.
 """
@@ -28,7 +29,7 @@ MAX_BODIES = 1000
 _NTU_HEAD = re.compile(
     r"\s*\d{1,7}[ \t]*\r?\n[ \t]*\d{1,3}[ \t]*\r?\n(?:[ \t]*\S+(?:[ \t]+\S+){9}|\s*\d)"
 )
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _ROW = re.compile(rf"[ \t]*{_NUMBER}(?:[ \t]+{_NUMBER})*[ \t]*(?:\r?\n|$)")
 # MSR Action3D's own order of the 20 joints.
 _MSR_JOINTS = (
@@ -160,8 +161,10 @@ def _read_msr(source: Source, text: str) -> Clip:
     source.check_size(len(values), 1, 20, 4)
     points = values[..., :3]
     points[(values == 0).all(axis=-1)] = np.nan
+    depths = abs(points[..., 2][~np.isnan(points[..., 2])])
     return source.clip(
         points,
+        units="mm" if depths.size and np.median(depths) > 50 else "m",
         joints=Skeleton(_MSR_JOINTS),
         frame_rate=FRAME_RATE,
         confidence=np.clip(np.nan_to_num(values[..., 3]), 0, 1),

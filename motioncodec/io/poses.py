@@ -65,6 +65,7 @@ from motioncodec.io.tables import number_texts
 from motioncodec.skeleton import find_skeleton
 
 PANOPTIC_FRAME_RATE = 29.97
+MAX_PEOPLE = 2000
 
 # Parts of an OpenPose person: key without its _2d or _3d, name prefix ("" for the body).
 _PARTS = (
@@ -312,6 +313,10 @@ def _assemble(
     panoptic: bool,
 ) -> Clip:
     """One clip from the people of each frame and the frames' numbers."""
+    crowd = max(map(len, frames), default=0)
+    if crowd > MAX_PEOPLE:
+        # Following by position compares all with all.
+        raise source.error(f"expected at most {MAX_PEOPLE} people in a frame, found {crowd}")
     widths = {part.shape[1] for people in frames for one in people for part in one.parts.values()}
     if len(widths) > 1:
         raise source.error("expected all frames in 2D or all in 3D, found both")
