@@ -8,6 +8,9 @@
   ``point_scores`` (P, K, T).
 - *SLEAP* ``.slp``: by the package sleap-io; untracked instances are followed by position.
 
+The library below, libhdf5, is C and is known to crash on files made to crash it: what is checked
+here is what it hands over. Read HDF5 from strangers in a process of its own.
+
 All are in pixels without a frame rate: the caller gives one. Links and data outside the file are
 not followed.
 """
@@ -40,7 +43,8 @@ def read_hdf5(source: Source) -> Clip:
             clip = _read_file(source, h5py, file)
             if clip is not None:
                 return clip
-        return _read_slp(source)
+        with np.errstate(all="ignore"):
+            return _read_slp(source)
     except FormatError:
         raise
     # A damaged file makes the packages raise almost anything.
