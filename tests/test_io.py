@@ -280,8 +280,10 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_the_registry_names_what_it_can() -> None:
-    assert READERS == ("npz", "npy", "bvh", "c3d", "amc", "trc", "csv", "json")
-    assert WRITERS == ("npz", "npy", "bvh", "c3d", "trc", "csv", "json")
+    assert READERS == (
+        "npz", "npy", "bvh", "c3d", "amc", "trc", "csv", "json", "pose", "kinect", "hdf5",
+    )  # fmt: skip
+    assert WRITERS == ("npz", "npy", "bvh", "c3d", "trc", "csv", "json", "pose")
     assert all(one.description and one.suffixes for one in FORMATS.values())
 
 

@@ -12,7 +12,7 @@ import re
 import secrets
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import BinaryIO
@@ -22,7 +22,11 @@ from motioncodec.errors import FormatError
 from motioncodec.io.amc import read_amc
 from motioncodec.io.bvh import read_bvh, write_bvh
 from motioncodec.io.c3d import read_c3d, write_c3d
+from motioncodec.io.hdf5 import MAGIC, read_hdf5
+from motioncodec.io.kinect import is_kinect, read_kinect
 from motioncodec.io.npy import read_npy, read_npz, write_npy, write_npz
+from motioncodec.io.packed import is_packed, unzipped
+from motioncodec.io.pose import is_pose, read_pose, write_pose
 from motioncodec.io.poses import read_json, write_json
 from motioncodec.io.source import MAX_BYTES, Siblings, Source, decode_text
 from motioncodec.io.tables import read_csv, write_csv
@@ -72,9 +76,14 @@ FORMATS: dict[str, Format] = {
             read_csv, write_csv,
         ),
         Format(
-            "json", (".json",), "OpenPose or Panoptic frames: a folder of files, or one file",
+            "json", (".json",),
+            "frames of OpenPose, AlphaPose, MMPose, COCO, MediaPipe, Panoptic: a folder, tar or "
+            "zip of files, or one file",
             read_json, write_json,
         ),
+        Format("pose", (".pose",), "pose-format: MediaPipe Holistic", read_pose, write_pose),
+        Format("kinect", (".skeleton",), "Kinect text: NTU, UTKinect, MSR Action3D", read_kinect),
+        Format("hdf5", (".h5", ".hdf5", ".slp"), "DeepLabCut's tables, SLEAP", read_hdf5),
     )
 }  # fmt: skip
 """Every format by name."""
@@ -170,6 +179,8 @@ def _siblings(path: Path) -> Siblings:
 
 
 def _read(source: Source, input_format: str | None) -> Clip:
+    if source.folder is None and (inside := unzipped(source)) is not None:
+        source = replace(source, file=inside)
     reader = FORMATS[input_format or _detect(source)].read
     assert reader is not None
     return reader(source)
@@ -182,12 +193,18 @@ def _detect(source: Source) -> str:
     file.seek(0)
     if not head.strip():
         raise source.error("expected a clip, found an empty file")
+    if is_packed(file):
+        return "json"
     if head.startswith(b"PK"):
         return "npz"
     if head.startswith(b"\x93NUMPY"):
         return "npy"
     if head[1:2] == b"\x50" and b"\0" in head[:20]:
         return "c3d"
+    if head.startswith(MAGIC):
+        return "hdf5"
+    if is_pose(head):
+        return "pose"
     text = decode_text(head).lstrip()
     if text[:9].upper() == "HIERARCHY":
         return "bvh"
@@ -197,7 +214,9 @@ def _detect(source: Source) -> str:
         return "amc"
     if text.startswith(("{", "[")):
         return "json"
-    suffix = PurePath(source.name).suffix.lower()
+    if is_kinect(text):
+        return "kinect"
+    suffix = PurePath(source.name.lower().removesuffix(".gz")).suffix
     for one in FORMATS.values():
         if suffix in one.suffixes and one.can_read:
             return one.name

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass
+class Person:
+    """One person in one frame: id, and (K, D + 1) values of each part, confidence last.
+
+    Parts go by the prefix of their joints' names; ``""`` is the body.
+    """
+
+    id: int | None
+    parts: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def follow_ids(frames: Sequence[Sequence[int | None]]) -> tuple[list[list[int]], list[int]] | None:

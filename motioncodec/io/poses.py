@@ -10,8 +10,12 @@ or BODY_25B (:func:`_body_25`), 17 COCO, 18 OpenPose's COCO; others are numbered
 ...]}]}``. Centimetres, -y up, c < 0 is a missing joint, confidence cut to [0, 1], 29.97 frames/s
 unless the caller says otherwise.
 
-*A folder* is one clip, its ``.json`` files ordered by the number in their names: the last number
-that differs from file to file. Numbers left out are frames in which everything is missing.
+*Other detectors* (AlphaPose, MMPose, COCO, PoseTrack, MediaPipe): see
+:mod:`motioncodec.io.detections`.
+
+*A folder*, or a tar or zip of one, is one clip, its ``.json`` files ordered by the number in their
+names: the last number that differs from file to file. Numbers left out are frames in which
+everything is missing.
 
 *One file of many frames*: a list of such frames, or ``{"frames": [...]}``. This is also what is
 written: OpenPose frames (``pose_keypoints_2d``, or ``_3d`` with four values a joint) under a header
@@ -28,23 +32,40 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.clip import Clip
-from motioncodec.io.people import follow_ids, follow_positions
-from motioncodec.io.source import MAX_BYTES, Source, decode_text, numbered_joints, short
+from motioncodec.io.detections import (
+    JOINTS_BY_COUNT,
+    Detections,
+    frame_numbers,
+    is_one_image,
+    person_id,
+    read_image,
+    read_many,
+)
+from motioncodec.io.packed import is_packed, packed_frames
+from motioncodec.io.people import Person, follow_ids, follow_positions
+from motioncodec.io.source import (
+    MAX_BYTES,
+    Source,
+    decode_text,
+    number_list,
+    numbered_joints,
+    short,
+)
 from motioncodec.io.tables import number_texts
 from motioncodec.skeleton import find_skeleton
 
 PANOPTIC_FRAME_RATE = 29.97
-MAX_KEYPOINTS = 10_000
+MAX_PEOPLE = 2000
 
 # Parts of an OpenPose person: key without its _2d or _3d, name prefix ("" for the body).
 _PARTS = (
@@ -68,14 +89,6 @@ _BONES_25B = (
 )  # fmt: skip
 
 
-@dataclass
-class _Person:
-    """One person in one frame: id, and (K, D + 1) values of each part, confidence last."""
-
-    id: int | None
-    parts: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class _Header:
     """What the head of a many-frame file says; ``own`` marks a file that this module wrote."""
@@ -90,58 +103,116 @@ class _Header:
     person_ids: tuple[str, ...] = ()
     has_confidence: bool = True
 
+    @classmethod
+    def of(cls, found: Detections) -> _Header:
+        """What a detector's document says of its frames."""
+        return cls(frame_rate=found.frame_rate, units=found.units, up=found.up, joints=found.joints)
+
 
 def read_json(source: Source) -> Clip:
-    """A clip from a folder of frames, a single frame or a file of many frames."""
+    """A clip from frames in a folder or an archive, a single frame or a file of many frames."""
     if source.folder is not None:
-        return _read_folder(source, source.folder)
+        return read_frames(source, _folder_frames(source, source.folder))
+    if is_packed(source.opened()):
+        return read_frames(source, packed_frames(source))
     document = _parse(source, source.read_bytes())
+    if isinstance(document, dict) and document and all(map(_is_people, document.values())):
+        # AlphaPose's exports after OpenPose: a frame an image, by its name.
+        numbers = frame_numbers(source, list(document))
+        frames = [_parse_frame(source, one, f"{key}: ", False) for key, one in document.items()]
+        return _assemble(source, frames, numbers, _Header(), panoptic=False)
+    if (found := read_many(source, document)) is not None:
+        return _assemble(source, found.frames, found.numbers, _Header.of(found), panoptic=False)
     if isinstance(document, dict) and "frames" in document:
         header = _read_header(source, document)
-        frames = document["frames"]
+        documents = document["frames"]
+    elif document == [] or not is_one_image(document):
+        header, documents = _Header(), document if isinstance(document, list) else [document]
     else:
-        header, frames = _Header(), document if isinstance(document, list) else [document]
-    if not isinstance(frames, list):
-        raise source.error(f"frames: expected a list, found {short(frames)}")
-    if not frames and not header.own:
+        return read_frames(source, [("", document)])
+    if not isinstance(documents, list):
+        raise source.error(f"frames: expected a list, found {short(documents)}")
+    if not documents and not header.own:
         raise source.error("expected at least one frame, found an empty list")
     people = [
-        _parse_frame(source, frame, f"frame {i}: " if len(frames) > 1 else "", header.own)
-        for i, frame in enumerate(frames)
+        _parse_frame(source, frame, f"frame {i}: " if len(documents) > 1 else "", header.own)
+        for i, frame in enumerate(documents)
     ]
-    panoptic = any(isinstance(frame, dict) and "bodies" in frame for frame in frames)
+    panoptic = any(map(_is_panoptic, documents))
     return _assemble(source, people, list(range(len(people))), header, panoptic)
 
 
-def _read_folder(source: Source, folder: Path) -> Clip:
+def read_frames(source: Source, files: Iterable[tuple[str, Any]]) -> Clip:
+    """One clip from files of one frame each, ordered by the number in their names.
+
+    Args:
+        source: what messages name and what the caller said.
+        files: name and content of each, from wherever: a folder, a tar, a zip. The content is
+            the bytes of a file, or a document that was parsed already.
+    """
+    names: list[str] = []
+    frames: list[list[Person]] = []
+    header, panoptic, size = _Header(), False, 0
+    for name, content in files:
+        where = f"{PurePath(name).name}: " if name else ""
+        if isinstance(content, bytes):
+            size += len(content)
+            if size > MAX_BYTES:
+                raise source.error(f"expected at most {MAX_BYTES} bytes of frames, found more")
+            content = _parse(source, content, where)
+        found = read_image(source, content, where)
+        panoptic |= _is_panoptic(content)
+        if found is not None:
+            header = _Header.of(found) if any(p.parts for p in found.frames[0]) else header
+        names.append(name)
+        frames.append(
+            _parse_frame(source, content, where, own=False) if found is None else found.frames[0]
+        )
+    if not names:
+        raise source.error("expected .json frames, found none in it")
+    folders = {str(PurePath(name).parent) for name in names}
+    if len(folders) > 1:
+        raise source.error(
+            f"expected the frames of one folder, found {len(folders)}; unpack the archive and give "
+            "one of its folders"
+        )
+    numbered = sorted(zip(frame_numbers(source, names), range(len(names)), strict=True))
+    ordered = [frames[i] for _, i in numbered]
+    return _assemble(source, ordered, [number for number, _ in numbered], header, panoptic)
+
+
+def is_frame(data: bytes) -> bool:
+    """Whether a JSON file is a single frame of a clip rather than a clip by itself."""
+    try:
+        document = json.loads(decode_text(data))
+    except (ValueError, RecursionError, MemoryError):
+        return False
+    return _is_people(document) or is_one_image(document)
+
+
+def _is_people(document: Any) -> bool:
+    return (
+        isinstance(document, dict)
+        and "frames" not in document
+        and any(isinstance(document.get(key), list) for key in ("people", "bodies"))
+    )
+
+
+def _is_panoptic(document: Any) -> bool:
+    """Whether a frame is Panoptic's: AlphaPose writes bodies too, but flat ones."""
+    bodies = document.get("bodies") if isinstance(document, dict) else None
+    return isinstance(bodies, list) and not any(
+        isinstance(b, dict) and "joints" in b for b in bodies
+    )
+
+
+def _folder_frames(source: Source, folder: Path) -> Iterator[tuple[str, bytes]]:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".json")
     files = [path for path in files if path.is_file()]
-    if not files:
-        raise source.error("expected a folder of .json frames, found none in it")
     if sum(path.stat().st_size for path in files) > MAX_BYTES:
         raise source.error(f"expected at most {MAX_BYTES} bytes of frames, found more")
-    numbered = sorted(zip(_frame_numbers(source, files), files, strict=True))
-    people, panoptic = [], False
-    for _, path in numbered:
-        document = _parse(source, path.read_bytes(), f"{path.name}: ")
-        panoptic |= isinstance(document, dict) and "bodies" in document
-        people.append(_parse_frame(source, document, f"{path.name}: ", own=False))
-    return _assemble(source, people, [number for number, _ in numbered], _Header(), panoptic)
-
-
-def _frame_numbers(source: Source, files: Sequence[Path]) -> list[int]:
-    """The number in each name: the last group of digits that tells all the files apart."""
-    groups = [re.findall(r"\d{1,18}", path.stem) for path in files]
-    for back in range(1, min(map(len, groups), default=0) + 1):
-        numbers = [int(group[-back]) for group in groups]
-        if len(set(numbers)) == len(numbers):
-            return numbers
-    if len(files) == 1:
-        return [0]
-    raise source.error(
-        "expected a different frame number in every file name, found "
-        f"{short(files[0].name)} and {short(files[-1].name)}; rename them"
-    )
+    for path in files:
+        yield path.name, path.read_bytes()
 
 
 def _parse(source: Source, data: bytes, where: str = "") -> Any:
@@ -185,7 +256,7 @@ def _read_header(source: Source, document: dict[str, Any]) -> _Header:
     )
 
 
-def _parse_frame(source: Source, frame: Any, where: str, own: bool) -> list[_Person]:
+def _parse_frame(source: Source, frame: Any, where: str, own: bool) -> list[Person]:
     if isinstance(frame, dict):
         if isinstance(frame.get("people"), list):
             return [_openpose_person(source, one, where, own) for one in frame["people"]]
@@ -193,76 +264,59 @@ def _parse_frame(source: Source, frame: Any, where: str, own: bool) -> list[_Per
             return [_panoptic_person(source, one, where) for one in frame["bodies"]]
     found = f"keys {', '.join(map(str, frame))}" if isinstance(frame, dict) else short(frame)
     raise source.error(
-        f"{where}expected a frame with a list of people (OpenPose) or bodies (Panoptic), found "
+        f"{where}expected a frame with a list of people (OpenPose), bodies (Panoptic), instances "
+        "(MMPose), keypoints (AlphaPose, COCO) or landmarks (MediaPipe), found "
         f"{short(found, 60)}"
     )
 
 
-def _values(source: Source, numbers: Any, width: int, what: str) -> NDArray[np.float64]:
-    """(K, width) from a flat list of numbers, ``null`` as NaN."""
-    if (
-        not isinstance(numbers, list)
-        or len(numbers) % width
-        or len(numbers) > (width * MAX_KEYPOINTS)
-    ):
-        found = f"{len(numbers)}" if isinstance(numbers, list) else short(numbers)
-        raise source.error(f"{what}: expected a list of {width} numbers a joint, found {found}")
-    if not all(value is None or isinstance(value, (int, float)) for value in numbers):
-        raise source.error(f"{what}: expected numbers, found something else among them")
-    try:
-        values = np.array(numbers, dtype=np.float64).reshape(-1, width)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise source.error(f"{what}: expected numbers, found {short(str(error), 60)}") from None
-    return values
-
-
-def _id(value: Any) -> int | None:
-    """A person's id from ``3``, ``[3]`` or ``"3"``; None where there is none."""
-    if isinstance(value, list):
-        value = value[0] if len(value) == 1 else None
-    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _openpose_person(source: Source, person: Any, where: str, own: bool) -> _Person:
+def _openpose_person(source: Source, person: Any, where: str, own: bool) -> Person:
     if not isinstance(person, dict):
         raise source.error(f"{where}expected a person as an object, found {short(person)}")
     flat = any(person.get(f"{key}_2d") or person.get(key) for key, _ in _PARTS)
     suffix, width = ("_2d", 3) if flat or not person.get("pose_keypoints_3d") else ("_3d", 4)
-    out = _Person(_id(person.get("person_id")))
+    out = Person(person_id(person.get("person_id")))
     for key, prefix in _PARTS:
         # OpenPose 1.0 wrote the keys without a suffix.
         numbers = person.get(key + suffix) or (person.get(key) if flat else None)
         if numbers:
-            values = _values(source, numbers, width, f"{where}{key}{suffix}")
+            values = number_list(source, numbers, width, f"{where}{key}{suffix}")
             if not own:
                 values[(values == 0).all(axis=1)] = np.nan
             out.parts[prefix] = values
     return out
 
 
-def _panoptic_person(source: Source, body: Any, where: str) -> _Person:
+def _panoptic_person(source: Source, body: Any, where: str) -> Person:
     if not isinstance(body, dict):
         raise source.error(f"{where}expected a body as an object, found {short(body)}")
+    if "joints" in body:
+        # AlphaPose's export after the CMU form: x, y, c in pixels.
+        values = number_list(source, body["joints"], 3, f"{where}joints")
+        values[(values == 0).all(axis=1)] = np.nan
+        return Person(person_id(body.get("id")), {"": values})
     key = next((key for key in body if re.fullmatch(r"joints\d{1,3}", key)), None)
     if key is None:
         raise source.error(
             f"{where}expected joints19 in a body, found {short(', '.join(body), 60)}"
         )
-    values = _values(source, body[key], 4, f"{where}{key}")
+    values = number_list(source, body[key], 4, f"{where}{key}")
     values[values[:, 3] < 0] = np.nan
-    return _Person(_id(body.get("id")), {"": values})
+    return Person(person_id(body.get("id")), {"": values})
 
 
 def _assemble(
     source: Source,
-    frames: list[list[_Person]],
+    frames: list[list[Person]],
     numbers: Sequence[int],
     header: _Header,
     panoptic: bool,
 ) -> Clip:
     """One clip from the people of each frame and the frames' numbers."""
+    crowd = max(map(len, frames), default=0)
+    if crowd > MAX_PEOPLE:
+        # Following by position compares all with all.
+        raise source.error(f"expected at most {MAX_PEOPLE} people in a frame, found {crowd}")
     widths = {part.shape[1] for people in frames for one in people for part in one.parts.values()}
     if len(widths) > 1:
         raise source.error("expected all frames in 2D or all in 3D, found both")
@@ -306,7 +360,7 @@ def _assemble(
     )
 
 
-def _counts(source: Source, frames: list[list[_Person]]) -> dict[str, int]:
+def _counts(source: Source, frames: list[list[Person]]) -> dict[str, int]:
     """How many keypoints each part has, the same wherever it is there."""
     counts = {prefix: 0 for _, prefix in _PARTS}
     for number, people in enumerate(frames):
@@ -321,7 +375,7 @@ def _counts(source: Source, frames: list[list[_Person]]) -> dict[str, int]:
     return counts
 
 
-def _joined(one: _Person, counts: dict[str, int], dims: int) -> NDArray[np.float64]:
+def _joined(one: Person, counts: dict[str, int], dims: int) -> NDArray[np.float64]:
     """(K, D + 1): body, hands and face of one person, NaN for a part that is not there."""
     absent = np.full((sum(counts.values()), dims + 1), np.nan)
     return np.concatenate(
@@ -330,7 +384,7 @@ def _joined(one: _Person, counts: dict[str, int], dims: int) -> NDArray[np.float
 
 
 def _follow(
-    source: Source, frames: list[list[_Person]], header: _Header
+    source: Source, frames: list[list[Person]], header: _Header
 ) -> tuple[list[list[int]], int, Sequence[str]]:
     """Slot of each person of each frame (-1: nothing seen), number of slots, their ids."""
     by_id = follow_ids([[one.id for one in people] for people in frames])
@@ -341,11 +395,12 @@ def _follow(
         return slots, header.persons, header.person_ids
     if by_id is not None:
         return by_id[0], len(by_id[1]), [str(number) for number in by_id[1]]
-    slots, count = follow_positions([[_seen_points(one) for one in row] for row in frames])
+    with np.errstate(over="ignore", invalid="ignore"):
+        slots, count = follow_positions([[_seen_points(one) for one in row] for row in frames])
     return slots, count, ()
 
 
-def _seen_points(one: _Person) -> NDArray[np.float64]:
+def _seen_points(one: Person) -> NDArray[np.float64]:
     """(K, D) of the first part, body before hands before face, of which something is seen."""
     for values in one.parts.values():
         if not np.isnan(values).any(axis=1).all():
@@ -364,8 +419,8 @@ def _names(
         names = find_skeleton("panoptic-19").joints if body == 19 else numbered_joints(body)
     elif body == 25:
         names = find_skeleton(_body_25(keypoints)).joints
-    elif body == 17:
-        names = find_skeleton("coco-17").joints
+    elif body in JOINTS_BY_COUNT:
+        names = JOINTS_BY_COUNT[body]
     elif body == 18:
         names = _BODY_18
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from motioncodec.skeleton import Skeleton, find_skeleton
 
 MAX_BYTES = 2**32
 """Most bytes of one input file; larger ones are refused before they are read."""
+
+MAX_KEYPOINTS = 10_000
+"""Most keypoints of one person in a frame that is text."""
 
 MAX_VALUES = 2**29
 """Most coordinates (T x P x K x D) of one clip: 2 GiB of float32; checked before allocating."""
@@ -64,6 +68,16 @@ class Source:
         """A one-line error that names the input."""
         line = " ".join(message.splitlines())
         return FormatError(f"{self.name}: {line if len(line) <= 300 else line[:297] + '...'}")
+
+    def package(self, name: str, extra: str, kind: str) -> Any:
+        """An optional package that reads this ``kind`` of file, imported."""
+        try:
+            return importlib.import_module(name.replace("-", "_"))
+        except ImportError:
+            raise self.error(
+                f"expected the package {name} to read {kind}, found none; "
+                f"pip install 'motioncodec[{extra}]'"
+            ) from None
 
     def opened(self) -> BinaryIO:
         """The file, for formats that cannot be a folder."""
@@ -191,6 +205,23 @@ def rate_of(step: float, resolution: float) -> float:
         if tidy > 0 and abs(1.0 / tidy - step) <= min(resolution, 5e-4 * step):
             return float(tidy)
     return rate
+
+
+def number_list(source: Source, numbers: Any, width: int, what: str) -> NDArray[np.float64]:
+    """(K, width) from a flat list of numbers as JSON gives it, ``null`` as NaN."""
+    if (
+        not isinstance(numbers, list)
+        or len(numbers) % width
+        or len(numbers) > (width * MAX_KEYPOINTS)
+    ):
+        found = f"{len(numbers)}" if isinstance(numbers, list) else short(numbers)
+        raise source.error(f"{what}: expected a list of {width} numbers a joint, found {found}")
+    if not all(value is None or isinstance(value, (int, float)) for value in numbers):
+        raise source.error(f"{what}: expected numbers, found something else among them")
+    try:
+        return np.array(numbers, dtype=np.float64).reshape(-1, width)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise source.error(f"{what}: expected numbers, found {short(str(error), 60)}") from None
 
 
 def decode_text(data: bytes) -> str:
