@@ -399,10 +399,10 @@ def test_a_stream_of_tokens_alone_is_trimmed_to_a_bitrate(
 
 def test_a_bitrate_keeps_count_of_what_the_first_stream_was_off_by(capture: Clip) -> None:
     whole = encoded(capture, max_error=1.0)
-    fewer = trimmed(whole, bitrate=30_000)
+    fewer = trimmed(whole, bitrate=5_000)
     header = Decoder(io.BytesIO(fewer)).header
     assert header.bound
-    assert header.promised == pytest.approx(header.bound + 1e-3)
+    assert header.promised == pytest.approx(header.bound + 1e-3, rel=1e-6)
     assert errors(capture, decode_clip(fewer))[~capture.missing].max() <= header.promised
 
 
