@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -41,6 +42,8 @@ class Decoder:
         model: path of the weights, where the stream was made with some that do not ship.
         salvage: take damaged chunks for chunks in which nobody is there, and note them in
             ``damaged``, instead of refusing the stream.
+        keep: chunks to keep as whole numbers, those last asked for, up to so many keypoints in
+            all: for what is read here and there, again and again.
 
     Raises:
         ContainerError: it is not a whole, undamaged header.
@@ -53,6 +56,7 @@ class Decoder:
         model: str | None = None,
         *,
         salvage: bool = False,
+        keep: int = 0,
     ) -> None:
         self.reader = Reader(
             source, KNOWN_KEYS, chunks_of=lambda packed: Header.unpack(packed).chunks
@@ -60,6 +64,8 @@ class Decoder:
         self.header = Header.unpack(self.reader.header)
         self.device, self.model, self.salvage = device, model, salvage
         self.damaged: set[int] = set()
+        self._keep = keep
+        self._kept: OrderedDict[int, list[PersonChunk]] = OrderedDict()
 
     @cached_property
     def stream(self) -> Stream:
@@ -128,10 +134,25 @@ class Decoder:
             for c in near:
                 yield c, self._salvaged(c, found.pop(c))
             return
-        whole = len(near) == self.header.chunks
-        payloads = enumerate(self.reader) if whole else ((c, self.reader.chunk(c)) for c in near)
-        for c, payload in payloads:
-            yield c, decode_chunk(payload, self.header.people, self.stream.layout(c))
+        whole = len(near) == self.header.chunks and not all(c in self._kept for c in near)
+        payloads: Iterator[bytes | None] = iter(self.reader if whole else [None] * len(near))
+        for c, payload in zip(near, payloads):
+            yield c, self._chunk(c, payload)
+        if whole:
+            next(payloads, None)  # checks the end of the stream
+
+    def _chunk(self, c: int, payload: bytes | None) -> list[PersonChunk]:
+        """People of a chunk, kept or decoded."""
+        people = self._kept.get(c)
+        if people is None:
+            payload = self.reader.chunk(c) if payload is None else payload
+            people = decode_chunk(payload, self.header.people, self.stream.layout(c))
+        if self._keep:
+            self._kept[c] = people
+            self._kept.move_to_end(c)
+            while sum(p.missing.size for kept in self._kept.values() for p in kept) > self._keep:
+                self._kept.popitem(last=False)
+        return people
 
     def _salvaged(self, chunk: int, payload: bytes | None) -> list[PersonChunk]:
         """People of a chunk, absent where it is damaged."""

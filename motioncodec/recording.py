@@ -28,6 +28,10 @@ from motioncodec.skeleton import CANONICAL, Skeleton
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
+KEPT = 1 << 18
+"""Keypoints whose chunks are kept as whole numbers: 12 chunks of one person at 30 frames a second,
+3 at 120. Undoing the entropy coder takes most of the time that a short slice takes."""
+
 
 class Recording:
     """A ``.mtok`` file, opened.
@@ -74,7 +78,7 @@ class Recording:
                     "stream, which two cannot read"
                 )
             self._process = os.getpid()
-            self._decoder = Decoder(self._opened(), self.device, self.model)
+            self._decoder = Decoder(self._opened(), self.device, self.model, keep=KEPT)
         return self._decoder
 
     def _opened(self) -> BinaryIO:

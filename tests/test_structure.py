@@ -78,7 +78,7 @@ MAY = {
         "decoding",
     },
     "api": {"clip", "io", "codec", "recording"},
-    "datasets": {"errors", "skeleton", "clip", "heatmap", "recording"},
+    "datasets": {"errors", "heatmap", "recording"},
     "interop": {"errors", "skeleton", "clip"},
     "training": {"errors", "skeleton", "clip", "io", "heatmap", "bitstream", "model"},
     "weights": set(),
