@@ -133,6 +133,12 @@ def decode(
 def open(source: Source, *, device: str = "auto", model: str | None = None) -> Recording:
     """Opens a ``.mtok`` file, of which nothing but the header is read before it is asked for.
 
+    >>> import motioncodec, numpy as np
+    >>> walk = motioncodec.Clip(np.ones((90, 2, 3)), 30, motioncodec.Skeleton(("nose", "tail")))
+    >>> with motioncodec.open(motioncodec.encode(walk, lossless=True)) as recording:
+    ...     recording.duration, recording[30:45].keypoints.shape
+    (3.0, (15, 1, 2, 3))
+
     Args:
         source, device, model: see :class:`motioncodec.Recording`.
 

@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,13 +98,16 @@ class MotionDataset(Dataset[Any]):
         self._lengths: list[int] = []
         self._persons: list[int] = []
         ends: list[int] = []
-        kinds: list[Any] = []
+        kinds: list[str] = []
         for path in self.files:
             with Recording(path, device=device, model=model) as recording:
                 kinds.append(self._kind(recording))
                 if kinds[-1] != kinds[0]:
+                    first, other = (
+                        shorten(kind, 80, placeholder=" ...") for kind in (kinds[0], kinds[-1])
+                    )
                     raise UsageError(
-                        f"{path}: expected {kinds[0]} as in {self.files[0]}, found {kinds[-1]}"
+                        f"{path}: expected {first} as in {self.files[0]}, found {other}"
                     )
                 length, persons = self._length(recording), recording.persons
             whole = (length - self.window) // self.stride + 1 if length >= self.window else 0
@@ -145,7 +149,7 @@ class MotionDataset(Dataset[Any]):
             missing = max(self.people - len(found), 0)
             nobody = np.full((missing, *found.shape[1:]), self.absent, found.dtype)
             found = np.concatenate([found[: self.people], nobody])
-        sample: Any = torch.from_numpy(np.array(found))
+        sample: Any = torch.from_numpy(found if found.flags.writeable else found.copy())
         if self.transform is not None:
             sample = self.transform(sample)
         return sample if self.labels is None else (sample, self.labels[file])
@@ -168,8 +172,8 @@ class MotionDataset(Dataset[Any]):
 
     _time_axis = 1
 
-    def _kind(self, recording: Recording) -> Any:
-        """What must be alike in all files."""
+    def _kind(self, recording: Recording) -> str:
+        """What must be alike in all files, in words."""
         raise NotImplementedError
 
     def _length(self, recording: Recording) -> int:
@@ -189,7 +193,7 @@ class KeypointDataset(MotionDataset):
 
     absent = float("nan")
 
-    def _kind(self, recording: Recording) -> Any:
+    def _kind(self, recording: Recording) -> str:
         return f"{recording.dims}D keypoints of {', '.join(recording.skeleton.joints)}"
 
     def _sample(self, recording: Recording, span: range) -> NDArray[Any]:
@@ -224,7 +228,7 @@ class HeatmapDataset(MotionDataset):
         self.size, self.sigma, self.dense = size, sigma, dense
         super().__init__(files, window=window, **how)
 
-    def _kind(self, recording: Recording) -> Any:
+    def _kind(self, recording: Recording) -> str:
         return f"{recording.dims}D keypoints"
 
     def _sample(self, recording: Recording, span: range) -> NDArray[Any]:
@@ -248,7 +252,7 @@ class TokenDataset(MotionDataset):
     def __init__(self, files: AnyPath | Iterable[AnyPath], *, window: int = 1, **how: Any) -> None:
         super().__init__(files, window=window, **how)
 
-    def _kind(self, recording: Recording) -> Any:
+    def _kind(self, recording: Recording) -> str:
         header = recording.decoder.header
         if not header.model:
             raise UsageError(f"{recording.path}: expected a file with tokens, found none in it")
