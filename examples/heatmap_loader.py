@@ -34,8 +34,6 @@ def main() -> None:
     loader = DataLoader(
         dataset, batch_size=8, shuffle=True, num_workers=options.workers,
         generator=torch.Generator().manual_seed(0),
-        # Workers that are forked need not pickle the labels' function.
-        multiprocessing_context="fork" if options.workers else None,
     )  # fmt: skip
     samples, start = 0, 0.0
     for batch, (heatmaps, labels) in enumerate(loader):
