@@ -32,6 +32,7 @@ from motioncodec.decoding import Decoder, Heatmaps
 from motioncodec.encoding import Encoding
 from motioncodec.errors import UsageError
 from motioncodec.model.config import PRESETS
+from motioncodec.model.weights import find_weights
 from motioncodec.plan import Settings, plan
 
 Progress = Callable[[int], object]
@@ -80,8 +81,9 @@ def trim(
     """Writes a coarser stream of what another one decodes to; returns its bytes.
 
     Nothing else is needed: tokens of a coarser preset are chosen anew, and come out about as good
-    as from the clip itself (2 % more error from f8 to f16). Errors are promised against the clip
-    that the first stream was made of, as far as that stream promises any.
+    as from the clip itself (2 % more error from f8 to f16), with the weights of the first stream
+    unless the settings name others. Errors are promised against the clip that the first stream was
+    made of, as far as that stream promises any.
 
     Args:
         source: the stream.
@@ -100,9 +102,11 @@ def trim(
             "trim: expected a stream that was made with a bound or lossless, which alone tell how "
             "far off it is, found one without; ask for a preset"
         )
+    rated = settings.bitrate is not None
     bare = not (header.bound or header.lossless or header.fine_step is not None)
     if (
         not asked
+        and not rated
         and header.model
         and bare
         and PRESETS.index(settings.preset or "f16") + 1 >= header.depth
@@ -112,8 +116,20 @@ def trim(
             f"{PRESETS[header.depth - 1]}"
         )
     bits = settings.confidence_bits if header.lossless else header.confidence
-    settings = replace(settings, confidence_bits=bits, off_by=off_by if asked else 0.0)
+    settings = replace(
+        settings,
+        model=settings.model or _model_of(source),
+        confidence_bits=bits,
+        off_by=off_by if asked or rated else 0.0,
+    )
     return encode_clip(source.clip(), target, settings, progress)
+
+
+def _model_of(source: Decoder) -> str | None:
+    """The weights that a stream's tokens were made with, None if it has none."""
+    if source.model is not None or not source.header.model:
+        return source.model
+    return find_weights(source.header.model_id).name
 
 
 TRIED = 300

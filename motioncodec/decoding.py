@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -41,6 +42,8 @@ class Decoder:
         model: path of the weights, where the stream was made with some that do not ship.
         salvage: take damaged chunks for chunks in which nobody is there, and note them in
             ``damaged``, instead of refusing the stream.
+        keep: chunks to keep as whole numbers, those last asked for, up to so many keypoints in
+            all: for what is read here and there, again and again.
 
     Raises:
         ContainerError: it is not a whole, undamaged header.
@@ -53,6 +56,7 @@ class Decoder:
         model: str | None = None,
         *,
         salvage: bool = False,
+        keep: int = 0,
     ) -> None:
         self.reader = Reader(
             source, KNOWN_KEYS, chunks_of=lambda packed: Header.unpack(packed).chunks
@@ -60,6 +64,8 @@ class Decoder:
         self.header = Header.unpack(self.reader.header)
         self.device, self.model, self.salvage = device, model, salvage
         self.damaged: set[int] = set()
+        self._keep = keep
+        self._kept: OrderedDict[int, list[PersonChunk]] = OrderedDict()
 
     @cached_property
     def stream(self) -> Stream:
@@ -128,10 +134,25 @@ class Decoder:
             for c in near:
                 yield c, self._salvaged(c, found.pop(c))
             return
-        whole = len(near) == self.header.chunks
-        payloads = enumerate(self.reader) if whole else ((c, self.reader.chunk(c)) for c in near)
-        for c, payload in payloads:
-            yield c, decode_chunk(payload, self.header.people, self.stream.layout(c))
+        whole = len(near) == self.header.chunks and not all(c in self._kept for c in near)
+        payloads: Iterator[bytes | None] = iter(self.reader if whole else [None] * len(near))
+        for c, payload in zip(near, payloads):
+            yield c, self._chunk(c, payload)
+        if whole:
+            next(payloads, None)  # checks the end of the stream
+
+    def _chunk(self, c: int, payload: bytes | None) -> list[PersonChunk]:
+        """People of a chunk, kept or decoded."""
+        people = self._kept.get(c)
+        if people is None:
+            payload = self.reader.chunk(c) if payload is None else payload
+            people = decode_chunk(payload, self.header.people, self.stream.layout(c))
+        if self._keep:
+            self._kept[c] = people
+            self._kept.move_to_end(c)
+            while sum(p.missing.size for kept in self._kept.values() for p in kept) > self._keep:
+                self._kept.popitem(last=False)
+        return people
 
     def _salvaged(self, chunk: int, payload: bytes | None) -> list[PersonChunk]:
         """People of a chunk, absent where it is damaged."""
@@ -169,7 +190,7 @@ class Decoder:
             first, last = self.header.frame_span(c)
             start, stop = max(first, frames.start), min(last, frames.stop)
             for person, mine in enumerate(people):
-                yield Part(self, mine, c, person, range(start, stop), frames.start)
+                yield Part(self, mine, c, person, range(start, stop))
 
     def clip(self, frames: range | None = None, progress: Progress | None = None) -> Clip:
         """Keypoints of some frames, or all.
@@ -179,26 +200,37 @@ class Decoder:
             progress: called with the frames that each step got done.
         """
         asked = self.frames(frames)
-        header = self.header
-        shape = (len(asked), header.people, len(self.stream.skeleton))
-        if math.prod(shape) > MAX_CLIP:
-            raise UsageError(
-                f"clip: expected at most {MAX_CLIP} keypoints at once, found {math.prod(shape)}; "
-                "decode some frames at a time"
-            )
-        keypoints = np.full((*shape, header.dims), np.nan, np.float32)
-        confidence = np.zeros(shape, np.float32) if header.confidence else None
+        out = _Unfinished(self, asked)
         for part in self.parts(asked):
-            keypoints[part.rows, part.person] = part.keypoints
-            if confidence is not None:
-                confidence[part.rows, part.person] = part.confidence
-            if progress and part.person + 1 == header.people:
+            out.take(part)
+            if progress and part.person + 1 == self.header.people:
                 progress(len(part.frames))
-        keypoints.flags.writeable = False  # so that the clip need not copy
-        return Clip(
-            keypoints, header.frame_rate, self.stream.skeleton, confidence, header.units, header.up,
-            header.ids, header.metadata,
-        )  # fmt: skip
+        return out.clip()
+
+    def clips(self, frames: range | None = None, most: int = 1000) -> Iterator[Clip]:
+        """Some frames, or all, in order, in clips of ``most`` frames and the rest; what is held is
+        no more than a chunk and the clips that it is in.
+
+        Raises:
+            UsageError: ``most`` is not above 0, or the frames are not within the clip.
+        """
+        if most < 1:
+            raise UsageError(f"clips: expected at least 1 frame in each, found {most}")
+        asked = self.frames(frames)
+        starts = range(asked.start, asked.stop, most)
+        making: dict[int, _Unfinished] = {}
+        if not self.header.people:
+            for start in starts:
+                yield _Unfinished(self, range(start, min(start + most, asked.stop))).clip()
+        for part in self.parts(asked):
+            if not part.frames:  # a chunk may fall between two frames
+                continue
+            about = starts[(part.frames.start - asked.start) // most :]
+            for start in about[: -(-(part.frames.stop - about[0]) // most)]:
+                block = range(start, min(start + most, asked.stop))
+                making.setdefault(start, _Unfinished(self, block)).take(part)
+                if part.person + 1 == self.header.people and part.frames.stop >= block.stop:
+                    yield making.pop(start).clip()
 
     def heatmaps(
         self,
@@ -241,10 +273,14 @@ class Decoder:
         Raises:
             UsageError: the stream has none, or not in all of these.
         """
+        return self.tokens_of(self._wanted(self.frames(frames)))
+
+    def tokens_of(self, chunks: range) -> list[NDArray[np.uint16]]:
+        """As :meth:`tokens`, of some chunks."""
         if not self.header.model:
             raise UsageError("tokens: expected a stream with tokens, found none in it")
-        chunks = [found for _, found in self._load(self._wanted(self.frames(frames)), 0)]
-        if any(one.present and not one.placed for found in chunks for one in found):
+        loaded = [found for _, found in self._load(chunks, 0)]
+        if any(one.present and not one.placed for found in loaded for one in found):
             raise UsageError(
                 "tokens: expected them throughout, found frames that a bound made smaller without "
                 "them; encode without one, or decode to keypoints"
@@ -253,8 +289,8 @@ class Decoder:
         return [
             np.stack(
                 [
-                    np.concatenate([found[p].tokens[level] for found in chunks])
-                    if chunks
+                    np.concatenate([found[p].tokens[level] for found in loaded])
+                    if loaded
                     else np.zeros((0, prior.slots))
                     for p in people
                 ]
@@ -262,6 +298,45 @@ class Decoder:
             ).astype(np.uint16)
             for level, prior in enumerate(self.stream.priors)
         ]
+
+
+class _Unfinished:
+    """A clip of some frames that fills part by part.
+
+    Raises:
+        UsageError: it would hold more than :data:`MAX_CLIP` keypoints.
+    """
+
+    def __init__(self, decoder: Decoder, frames: range) -> None:
+        self.decoder, self.frames = decoder, frames
+        header = decoder.header
+        shape = (len(frames), header.people, len(decoder.stream.skeleton))
+        if math.prod(shape) > MAX_CLIP:
+            raise UsageError(
+                f"clip: expected at most {MAX_CLIP} keypoints at once, found {math.prod(shape)}; "
+                "decode some frames at a time"
+            )
+        self.keypoints = np.full((*shape, header.dims), np.nan, np.float32)
+        self.confidence = np.zeros(shape, np.float32) if header.confidence else None
+
+    def take(self, part: Part) -> None:
+        """The frames of a part that are the clip's."""
+        start = max(part.frames.start, self.frames.start)
+        stop = min(part.frames.stop, self.frames.stop)
+        to = slice(start - self.frames.start, stop - self.frames.start)
+        of = slice(start - part.frames.start, stop - part.frames.start)
+        self.keypoints[to, part.person] = part.keypoints[of]
+        if self.confidence is not None:
+            self.confidence[to, part.person] = part.confidence[of]
+
+    def clip(self) -> Clip:
+        """What was taken; there is no more to take."""
+        header = self.decoder.header
+        self.keypoints.flags.writeable = False  # so that the clip need not copy
+        return Clip(
+            self.keypoints, header.frame_rate, self.decoder.stream.skeleton, self.confidence,
+            header.units, header.up, header.ids, header.metadata,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -290,12 +365,6 @@ class Part:
     chunk: int
     person: int
     frames: range
-    origin: int
-
-    @property
-    def rows(self) -> slice:
-        """Of the frames asked for."""
-        return slice(self.frames.start - self.origin, self.frames.stop - self.origin)
 
     @property
     def _whole(self) -> range:

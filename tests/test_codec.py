@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from motioncodec.bitstream.header import CHUNK, WINDOW, Header
 from motioncodec.clip import Clip
-from motioncodec.codec import Decoder, Settings, decode_clip, encode_clip
+from motioncodec.codec import Decoder, Settings, decode_clip, encode_clip, trim
 from motioncodec.errors import ModelError, MotionCodecError, UsageError
 from motioncodec.heatmap.rendering import extract_keypoints
 from motioncodec.heatmap.resampling import model_frames
@@ -377,3 +377,39 @@ def test_the_format_and_the_sampler_count_frames_alike(rate: float) -> None:
         assert spans[0][0] == 0
         assert spans[-1][1] == frames
         assert all(a[1] == b[0] for a, b in pairwise(spans))
+
+
+def trimmed(data: bytes, **how: object) -> bytes:
+    out = io.BytesIO()
+    trim(Decoder(io.BytesIO(data)), out, Settings(**how))  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("preset", "rate"), [("f16", 500), ("f8", 1000)])
+def test_a_stream_of_tokens_alone_is_trimmed_to_a_bitrate(
+    capture: Clip, preset: str, rate: float
+) -> None:
+    whole = encoded(capture, preset=preset)
+    fewer = trimmed(whole, bitrate=rate)
+    assert len(fewer) < len(whole)
+    assert len(fewer) * 8 <= rate * capture.duration
+    with pytest.raises(UsageError, match=f"expected a stream finer than {preset}"):
+        trimmed(whole, preset=preset)
+
+
+def test_a_bitrate_keeps_count_of_what_the_first_stream_was_off_by(capture: Clip) -> None:
+    whole = encoded(capture, max_error=1.0)
+    fewer = trimmed(whole, bitrate=5_000)
+    header = Decoder(io.BytesIO(fewer)).header
+    assert header.bound
+    assert header.promised == pytest.approx(header.bound + 1e-3, rel=1e-6)
+    assert errors(capture, decode_clip(fewer))[~capture.missing].max() <= header.promised
+
+
+def test_trimming_keeps_the_stream_s_own_weights(capture: Clip) -> None:
+    older = encoded(capture, preset="f8", model="slots-3d-1")
+    assert Decoder(io.BytesIO(trimmed(older, preset="f32"))).header.model_id == 1
+    newer = trimmed(older, preset="f32", model="slots-3d-2")
+    assert Decoder(io.BytesIO(newer)).header.model_id == 3
+    lossless = encoded(capture, lossless=True)
+    assert Decoder(io.BytesIO(trimmed(lossless, preset="f32"))).header.model_id == 3

@@ -77,11 +77,12 @@ def render_heatmaps(
     if dense:
         x, y, z = along[:, :, 0], along[:, :, 1], along[:, :, 2]
         return (z * height)[..., :, None, None] * y[..., None, :, None] * x[..., None, None, :]
-    planes = [
-        (along[:, :, v] * height)[..., :, None] * along[:, :, u][..., None, :]
-        for u, v in PLANES[dims]
-    ]
-    return np.stack(planes, axis=1).reshape(joints * len(planes), frames, size, size)
+    planes = PLANES[dims]
+    out: Float32 = np.empty((joints, len(planes), frames, size, size), np.float32)
+    for plane, (u, v) in enumerate(planes):
+        rows = (along[:, :, v] * height)[..., :, None]
+        np.multiply(rows, along[:, :, u][..., None, :], out=out[:, plane])
+    return out.reshape(joints * len(planes), frames, size, size)
 
 
 def extract_keypoints(

@@ -32,7 +32,7 @@ from motioncodec.io.source import MAX_BYTES, Siblings, Source, decode_text
 from motioncodec.io.tables import read_csv, write_csv
 from motioncodec.io.trc import read_trc, write_trc
 
-__all__ = ["FORMATS", "READERS", "WRITERS", "Format", "read_clip", "write_clip"]
+__all__ = ["FORMATS", "READERS", "WRITERS", "Format", "read_clip", "write_clip", "write_whole"]
 
 
 @dataclass(frozen=True)
@@ -259,12 +259,7 @@ def write_clip(
             f"{chosen or 'none'}; name one with --format"
         )
     if isinstance(target, (str, os.PathLike)):
-        try:
-            _write_whole(Path(target), lambda stream: writer(clip, stream))
-        except OSError as error:
-            raise FormatError(
-                f"{label}: expected a writable path, found: {error.strerror or error}"
-            ) from None
+        write_whole(target, lambda stream: writer(clip, stream))
     else:
         # Built in memory first, so that the bytes do not depend on what the stream can do.
         buffer = io.BytesIO()
@@ -272,10 +267,22 @@ def write_clip(
         target.write(buffer.getbuffer())
 
 
-def _write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Writes beside ``path`` under another name and renames."""
-    # A link stays a link, and what is no file (/dev/stdout, a pipe) is not replaced by one.
-    path = Path(os.path.realpath(path))
+def write_whole(target: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
+    """A file that appears whole or not at all: written beside ``target`` under another name, then
+    renamed. A link stays a link, and what is no file (``/dev/stdout``, a pipe) is written to.
+
+    Raises:
+        FormatError: the file cannot be written.
+    """
+    try:
+        _write_beside(Path(os.path.realpath(target)), write)
+    except OSError as error:
+        raise FormatError(
+            f"{os.fspath(target)}: expected a writable path, found: {error.strerror or error}"
+        ) from None
+
+
+def _write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         buffer = io.BytesIO()
         write(buffer)
