@@ -16,7 +16,7 @@ import click
 
 import motioncodec
 from motioncodec.cli.conversion import decode, encode, trim
-from motioncodec.cli.inspection import compare, info, test
+from motioncodec.cli.inspection import compare, formats, info, test
 from motioncodec.cli.models import evaluate, models, train
 from motioncodec.cli.reporting import PROGRAM, Silent, explain, is_expected, one_line
 from motioncodec.errors import UsageError
@@ -90,5 +90,5 @@ def main() -> None:
     """
 
 
-for _command in (encode, decode, trim, info, test, compare, models, train, evaluate):
+for _command in (encode, decode, trim, info, test, compare, formats, models, train, evaluate):
     main.add_command(_command)

@@ -1,9 +1,11 @@
-"""``info``, ``test`` and ``compare``."""
+"""``info``, ``test``, ``compare`` and ``formats``."""
 
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -304,3 +306,41 @@ def _comparison(found: dict[str, Any]) -> str:
         ("missing in one", f"{found['missing_in_one']:,}"),
     ]
     return "\n".join(f"{key:<16}{value}" for key, value in rows)
+
+
+@click.command(context_settings=CONTEXT)
+@json_option
+def formats(as_json: bool) -> int:
+    """List the formats of clips: what is read and written, and what each has room for."""
+    from motioncodec.io import FORMATS
+
+    listed = [
+        {
+            "name": one.name,
+            "reads": one.can_read,
+            "writes": one.can_write,
+            "suffixes": list(one.suffixes),
+            "description": one.description,
+            "carries": one.carries,
+            "extra": one.extra or None,
+        }
+        for one in FORMATS.values()
+    ]
+    if as_json:
+        write_json(listed)
+        return 0
+    for one in FORMATS.values():
+        direction = "read and written" if one.can_write else "read"
+        rows = {
+            "for": one.description,
+            "carries": one.carries,
+            "files": f"{', '.join(one.suffixes)}; {direction}",
+        }
+        if one.extra:
+            rows["extra"] = one.extra
+        texts = [
+            wrap(row, 96, initial_indent=f"  {key:<9}", subsequent_indent=" " * 11)
+            for key, row in rows.items()
+        ]
+        click.echo("\n".join([one.name, *chain(*texts)]))
+    return 0

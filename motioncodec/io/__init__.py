@@ -37,13 +37,24 @@ __all__ = ["FORMATS", "READERS", "WRITERS", "Format", "read_clip", "write_clip",
 
 @dataclass(frozen=True)
 class Format:
-    """One file format: its name, suffixes, a line about it, and its reader and writer."""
+    """One file format.
+
+    Attributes:
+        name: as options and messages have it.
+        suffixes: of its files, lower case.
+        description: a line about it.
+        carries: what it has room for beside positions.
+        read, write: its reader and writer, None where there is none.
+        extra: what to install beside the package to read all of it, or nothing.
+    """
 
     name: str
     suffixes: tuple[str, ...]
     description: str
+    carries: str
     read: Callable[[Source], Clip] | None = None
     write: Callable[[Clip, BinaryIO], None] | None = None
+    extra: str = ""
 
     @property
     def can_read(self) -> bool:
@@ -60,30 +71,53 @@ FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
         Format(
-            "npz", (".npz",), "NumPy archive: keypoints, confidence, frame rate, joints, units",
+            "npz", (".npz",), "NumPy archive, this project's contract; AMASS-like joints",
+            "people, confidence, frame rate, joint names, units, up axis, metadata",
             read_npz, write_npz,
         ),
-        Format("npy", (".npy",), "NumPy array of keypoints alone", read_npy, write_npy),
+        Format(
+            "npy", (".npy",), "NumPy array of keypoints alone; HumanML3D", "people",
+            read_npy, write_npy,
+        ),
         Format(
             "bvh", (".bvh",), "Biovision hierarchy; written with rotations solved from positions",
-            read_bvh, write_bvh,
+            "people, frame rate, joint names; no missing joints", read_bvh, write_bvh,
         ),
-        Format("c3d", (".c3d",), "C3D: the points of biomechanics' file", read_c3d, write_c3d),
-        Format("amc", (".amc",), "Acclaim motion, its skeleton (.asf) beside it", read_amc),
-        Format("trc", (".trc",), "TRC: OpenSim's table of markers", read_trc, write_trc),
         Format(
-            "csv", (".csv", ".tsv", ".txt"), "table, a row a frame (wide) or a joint (long)",
-            read_csv, write_csv,
+            "c3d", (".c3d",), "points of biomechanics' binary file",
+            "people, frame rate, point names, units, up axis", read_c3d, write_c3d,
+        ),
+        Format(
+            "amc", (".amc",), "Acclaim motion, its skeleton (.asf) beside it", "joint names",
+            read_amc,
+        ),
+        Format(
+            "trc", (".trc",), "OpenSim's table of markers", "frame rate, marker names, units",
+            read_trc, write_trc,
+        ),
+        Format(
+            "csv", (".csv", ".tsv", ".txt"), "wide and long tables, DeepLabCut's",
+            "people, confidence, frame rate, joint names, units, up axis", read_csv, write_csv,
         ),
         Format(
             "json", (".json",),
-            "frames of OpenPose, AlphaPose, MMPose, COCO, MediaPipe, Panoptic: a folder, tar or "
-            "zip of files, or one file",
+            "OpenPose, AlphaPose, MMPose, COCO, PoseTrack, MediaPipe, Panoptic: one file, or a "
+            "folder, tar or zip of frames; written as OpenPose frames in one file",
+            "people, confidence, joint names; as written also frame rate, units, up axis",
             read_json, write_json,
         ),
-        Format("pose", (".pose",), "pose-format: MediaPipe Holistic", read_pose, write_pose),
-        Format("kinect", (".skeleton",), "Kinect text: NTU, UTKinect, MSR Action3D", read_kinect),
-        Format("hdf5", (".h5", ".hdf5", ".slp"), "DeepLabCut's tables, SLEAP", read_hdf5),
+        Format(
+            "pose", (".pose",), "pose-format's file, MediaPipe Holistic",
+            "people, confidence, frame rate, joint names", read_pose, write_pose, "pose",
+        ),
+        Format(
+            "kinect", (".skeleton",), "Kinect text: NTU RGB+D, UTKinect, MSR Action3D",
+            "people, confidence", read_kinect,
+        ),
+        Format(
+            "hdf5", (".h5", ".hdf5", ".slp"), "DeepLabCut's and SLEAP's files",
+            "people, confidence, joint names", read_hdf5, extra="hdf5, for .slp sleap",
+        ),
     )
 }  # fmt: skip
 """Every format by name."""
