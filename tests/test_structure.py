@@ -80,6 +80,7 @@ MAY = {
     "api": {"clip", "io", "codec", "recording"},
     "datasets": {"errors", "heatmap", "recording"},
     "interop": {"errors", "skeleton", "clip"},
+    "batch": {"errors", "io"},
     "training": {"errors", "skeleton", "clip", "io", "heatmap", "bitstream", "model"},
     "weights": set(),
 }

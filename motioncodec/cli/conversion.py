@@ -1,16 +1,19 @@
-"""``encode`` and ``decode``."""
+"""``encode``, ``decode`` and ``trim``."""
 
 from __future__ import annotations
 
 import io
 import os
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from motioncodec.batch.inputs import ARCHIVE_SUFFIXES, STANDARD, Input, Wanted
+from motioncodec.batch.manifest import Outcome, Task
+from motioncodec.cli.batches import Batch, Orders, batch_options, bytes_of
 from motioncodec.cli.options import (
     CONTEXT,
     QUALITIES,
@@ -26,15 +29,11 @@ from motioncodec.cli.options import (
     remove_option,
 )
 from motioncodec.cli.outputs import (
-    STANDARD,
     SUFFIX,
-    Job,
-    opened,
-    pair,
-    refuse_existing,
+    Output,
+    opened_input,
     remove_input,
     scratch,
-    written,
 )
 from motioncodec.cli.reporting import Report, explain, printable
 from motioncodec.errors import ModelError, UsageError
@@ -44,16 +43,22 @@ if TYPE_CHECKING:
     from motioncodec.clip import Clip
     from motioncodec.codec import Decoder, Settings
 
-_TEXT = ("csv", "json")
+_TEXT = ("csv", "json", "bvh", "trc")
 """Formats that a terminal can show."""
 
 
-def encoded_name(source: str) -> str:
-    """``walk.v2.bvh`` to ``walk.v2.mtok``: the suffix of a known format goes, no other does."""
-    path = PurePath(source)
-    known = {suffix for one in FORMATS.values() for suffix in one.suffixes}
-    bare = path.suffix.lower() in known and not os.path.isdir(source)
-    return (path.name[: -len(path.suffix)] if bare else path.name) + SUFFIX
+def encoded_name(source: str, folder: bool = False) -> str:
+    """``walk.v2.bvh`` or ``walk.v2.bvh.gz`` to ``walk.v2.mtok``: the suffix of a known format goes,
+    no other does, and none of a folder."""
+    name = PurePath(source).name
+    if not folder:
+        packed = sorted((*ARCHIVE_SUFFIXES, ".gz"), key=len, reverse=True)
+        around = next((one for one in packed if name.lower().endswith(one)), "")
+        name = name[: len(name) - len(around)] or name
+        suffix = PurePath(name).suffix
+        if any(suffix.lower() in one.suffixes for one in FORMATS.values()):
+            name = name[: -len(suffix)]
+    return name + SUFFIX
 
 
 def decoded_name(source: str, suffix: str) -> str:
@@ -89,36 +94,50 @@ def open_stream(
     return Decoder(file, device, model, salvage=salvage)
 
 
-def read_source(source: str, label: str, options: dict[str, Any]) -> Clip:
-    """A clip from a path or ``-``."""
-    if source == STANDARD:
-        return read_clip(sys.stdin.buffer, name=label, **options)
-    return read_clip(source, **options)
+def read_input(one: Input, options: dict[str, Any]) -> Clip:
+    """A clip from wherever it is."""
+    if one.frames is not None:
+        return read_clip(dict(one.frames), name=one.name, **options)
+    if one.data is not None:
+        return read_clip(one.data, name=one.name, beside=one.beside, **options)
+    assert one.path is not None
+    if one.path == STANDARD:
+        with opened_input(one) as stream:
+            return read_clip(stream, name=one.name, **options)
+    return read_clip(one.path, **options)
 
 
-def prepare(
-    inputs: tuple[str, ...],
-    output: str | None,
-    output_dir: str | None,
-    rename: Callable[[str], str],
-    *,
-    model: str | None,
-    device: str,
-    binary: bool = True,
-    force: bool,
-    remove: bool,
-) -> list[Job]:
-    """What :func:`pair` gives, after all that would fail for every file and with the folder of the
-    outputs made."""
-    jobs = pair(inputs, output, output_dir, rename, binary=binary, force=force, remove=remove)
-    check_model(model, device)
-    if output_dir is not None:
-        os.makedirs(output_dir, exist_ok=True)
-    return jobs
+@dataclass(frozen=True)
+class Encoding:
+    """Encodes a clip.
+
+    Attributes:
+        settings: of the stream.
+        reading: what the caller says of the clips.
+        measured: decode what was made and find its errors.
+    """
+
+    settings: Settings
+    reading: dict[str, Any]
+    measured: bool = False
+
+    def __call__(self, task: Task, report: Report) -> Outcome:
+        """See :class:`motioncodec.cli.batches.Work`."""
+        from motioncodec.codec import encode_clip
+
+        clip = read_input(task.input, self.reading)
+        data = _gathered(encode_clip, clip, clip.frames, self.settings, report, task.label)
+        errors = None
+        if self.measured and clip.frames:
+            from motioncodec.metrics import compare
+
+            stream = open_stream(io.BytesIO(data), self.settings.device, self.settings.model)
+            errors = compare(clip, stream.clip()).to_dict()
+        return _deliver(data, clip.frames, clip.duration, task, errors)
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("inputs", nargs=-1, required=True, metavar="IN...")
+@click.argument("inputs", nargs=-1, metavar="IN...")
 @output_option
 @output_dir_option
 @quality_options
@@ -135,6 +154,7 @@ def prepare(
 )
 @device_option
 @reading_options
+@batch_options
 @force_option
 @remove_option
 @quiet_option
@@ -148,37 +168,35 @@ def encode(
     confidence: str,
     device: str,
     reading: dict[str, Any],
+    orders: Orders,
     force: bool,
     remove: bool,
     quiet: bool,
 ) -> int:
     """Encode clips to .mtok files.
 
-    IN is a BVH, CSV, npz, npy or JSON file, a folder of JSON frames, or - for standard input. The
-    output is written beside it: walk.v2.bvh becomes walk.v2.mtok. Inputs are kept.
+    IN is a file of any format that `motioncodec formats` lists, a folder of one clip's JSON frames,
+    any other folder (every clip in and below it), a pattern, a zip or tar of clips, an address
+    such as s3://bucket/walk.bvh, or - for standard input, which may be a tar. The output is written
+    beside the input: walk.v2.bvh becomes walk.v2.mtok; with --output-dir folders are mirrored; with
+    -o OUT.tar, or several inputs and -o -, the outputs are members of a tar. Inputs are kept.
     """
-    from motioncodec.codec import Settings, encode_clip
+    from motioncodec.codec import Settings
 
-    jobs = prepare(
-        inputs, output, output_dir, encoded_name,
-        model=model, device=device, force=force, remove=remove,
+    batch = Batch(
+        "encode", inputs, Wanted.clips(reading["input_format"]),
+        lambda one: encoded_name(PurePath(one.inside).name, one.is_folder),
+        output=output, output_dir=output_dir, force=force, remove=remove, quiet=quiet,
+        orders=orders,
     )  # fmt: skip
+    check_model(model, device)
     if lossless and any(quality[name] for name in QUALITIES):
         raise UsageError("--lossless: expected no preset, error or bit rate beside it, found one")
     bits = 0 if confidence == "off" else int(confidence)
     settings = Settings(
         **quality, model=model, device=device, confidence_bits=bits, lossless=lossless
     )
-    report = Report(quiet)
-    with report.bar(len(jobs) if len(jobs) > 1 else None, "encode", "file", scale=False) as done:
-        for job in jobs:
-            with report.about(job.label):
-                refuse_existing(job, force)
-                clip = read_source(job.source, job.label, reading)
-                data = _gathered(encode_clip, clip, clip.frames, settings, report, job.label)
-                _deliver(data, clip.frames, clip.duration, job, force, remove, report)
-            done(1)
-    return report.status
+    return batch.run(Encoding(settings, reading, orders.manifest is not None))
 
 
 def _gathered(
@@ -198,19 +216,27 @@ def _gathered(
 
 
 def _deliver(
-    data: bytes, frames: int, duration: float, job: Job, force: bool, remove: bool, report: Report
-) -> None:
+    data: bytes, frames: int, duration: float, task: Task, errors: dict[str, Any] | None = None
+) -> Outcome:
     """Writes a stream and says so."""
-    with written(job, force, durable=remove) as target:
+    size = bytes_of(task)
+    output = Output(task)
+    with output.stream() as target:
         target.write(data)
-    if remove:
-        remove_input(job)
-    if job.target != STANDARD:
+    if task.remove:
+        remove_input(task)
+    message = ""
+    if task.target != STANDARD:
         rate = 8 * len(data) / duration if frames else 0.0
-        report.say(
-            f"{printable(job.label)}: {printable(job.target)}, {frames} frames, "
-            f"{len(data):,} bytes, {rate:,.0f} bit/s"
+        where = "" if task.target is None else f"{printable(task.target)}, "
+        message = (
+            f"{printable(task.label)}: {where}{frames} frames, {len(data):,} bytes, "
+            f"{rate:,.0f} bit/s"
         )
+    return Outcome(
+        message=message, frames=frames, seconds_of_motion=duration, bytes_in=size,
+        bytes_out=len(data), errors=errors, data=output.data,
+    )  # fmt: skip
 
 
 def trimmed_name(source: str) -> str:
@@ -218,13 +244,44 @@ def trimmed_name(source: str) -> str:
     return decoded_name(source, f".trim{SUFFIX}")
 
 
+@dataclass(frozen=True)
+class Trimming:
+    """Makes a stream coarser.
+
+    Attributes:
+        settings: of the smaller stream.
+        model: path of the weights of the larger one, where they do not ship.
+    """
+
+    settings: Settings
+    model: str | None
+
+    def __call__(self, task: Task, report: Report) -> Outcome:
+        """See :class:`motioncodec.cli.batches.Work`."""
+        from motioncodec.codec import trim
+
+        with opened_input(task.input) as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            decoder = open_stream(file, self.settings.device, self.model)
+            header = decoder.header
+            data = _gathered(trim, decoder, header.frames, self.settings, report, task.label)
+        if len(data) >= size:
+            raise UsageError(
+                f"expected a stream of fewer than its {size:,} bytes, found "
+                f"{len(data):,}; ask for something coarser"
+            )
+        return _deliver(data, header.frames, header.frames / header.frame_rate, task)
+
+
 @click.command(context_settings=CONTEXT)
-@click.argument("inputs", nargs=-1, required=True, metavar="IN.mtok...")
+@click.argument("inputs", nargs=-1, metavar="IN.mtok...")
 @output_option
 @output_dir_option
 @quality_options
 @model_option
 @device_option
+@batch_options
 @force_option
 @remove_option
 @quiet_option
@@ -235,50 +292,109 @@ def trim(
     quality: dict[str, Any],
     model: str | None,
     device: str,
+    orders: Orders,
     force: bool,
     remove: bool,
     quiet: bool,
 ) -> int:
     """Make .mtok files coarser and smaller, without what they were made of.
 
-    From files with a bound, or lossless ones, to a larger bound; from any to a coarser preset. The
-    output is written beside the input: walk.mtok becomes walk.trim.mtok. Inputs are kept.
+    From files with a bound, or lossless ones, to a larger bound; from any to a coarser preset or
+    to a bit rate. IN may be files, folders, patterns and archives, as for encode. The output is
+    written beside the input: walk.mtok becomes walk.trim.mtok. Inputs are kept.
     """
-    from motioncodec.codec import Settings, trim
+    from motioncodec.codec import Settings
 
     if not any(quality[name] for name in QUALITIES):
         raise UsageError(
             "trim: expected --max-error, --mean-error, --bitrate or --preset, found none"
         )
-    jobs = prepare(
-        inputs, output, output_dir, trimmed_name,
-        model=model, device=device, force=force, remove=remove,
+    batch = Batch(
+        "trim", inputs, Wanted.streams(), lambda one: trimmed_name(one.inside),
+        output=output, output_dir=output_dir, force=force, remove=remove, quiet=quiet,
+        orders=orders,
     )  # fmt: skip
-    settings = Settings(**quality, device=device)
-    report = Report(quiet)
-    with report.bar(len(jobs) if len(jobs) > 1 else None, "trim", "file", scale=False) as done:
-        for job in jobs:
-            with report.about(job.label):
-                refuse_existing(job, force)
-                with opened(job.source) as file:
-                    size = file.seek(0, 2)
-                    file.seek(0)
-                    decoder = open_stream(file, device, model)
-                    header = decoder.header
-                    data = _gathered(trim, decoder, header.frames, settings, report, job.label)
-                if len(data) >= size:
-                    raise UsageError(
-                        f"expected a stream of fewer than its {size:,} bytes, found "
-                        f"{len(data):,}; ask for something coarser"
-                    )
-                duration = header.frames / header.frame_rate
-                _deliver(data, header.frames, duration, job, force, remove, report)
-            done(1)
-    return report.status
+    check_model(model, device)
+    return batch.run(Trimming(Settings(**quality, device=device), model))
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Decodes a stream.
+
+    Attributes:
+        kind: ``keypoints``, ``heatmaps`` or ``tokens``.
+        output_format: of keypoints.
+        frames: first and the one after the last, None for the stream's end; or None for all.
+        look: of heatmaps: keywords of :func:`motioncodec.cli.archives.write_heatmaps`.
+        salvage, model, device: as the options.
+    """
+
+    kind: str
+    output_format: str
+    frames: tuple[int, int | None] | None
+    look: dict[str, Any]
+    salvage: bool
+    model: str | None
+    device: str
+
+    def __call__(self, task: Task, report: Report) -> Outcome:
+        """See :class:`motioncodec.cli.batches.Work`."""
+        size = bytes_of(task)
+        output = Output(task)
+        with opened_input(task.input) as file:
+            decoder = open_stream(file, self.device, self.model, salvage=self.salvage)
+            some = _frames(decoder, self.frames)
+            count = len(decoder.frames(some))
+            if self.kind == "keypoints":
+                self._write_keypoints(decoder, some, output, report)
+            else:
+                self._write_arrays(decoder, some, output, report)
+        if task.remove:
+            remove_input(task)
+        notes = []
+        for chunk in sorted(decoder.damaged):
+            first, last = decoder.header.frame_span(chunk)
+            beside = "; frames beside them may be beyond the bound" if decoder.header.bound else ""
+            notes.append(f"frames {first}:{last} are damaged and left missing{beside}")
+        message = ""
+        if task.target != STANDARD:
+            where = "" if task.target is None else f"{printable(task.target)}, "
+            message = f"{printable(task.label)}: {where}{count} frames of {self.kind}"
+        return Outcome(
+            message=message, notes=tuple(notes), frames=count,
+            seconds_of_motion=count / decoder.header.frame_rate, bytes_in=size,
+            bytes_out=output.size, data=output.data,
+        )  # fmt: skip
+
+    def _write_keypoints(
+        self, decoder: Decoder, frames: range | None, output: Output, report: Report
+    ) -> None:
+        with report.bar(len(decoder.frames(frames)), output.task.label, "frame") as done:
+            clip = decoder.clip(frames, done)
+        with output.stream() as target:
+            write_clip(clip, target, format=self.output_format)
+
+    def _write_arrays(
+        self, decoder: Decoder, frames: range | None, output: Output, report: Report
+    ) -> None:
+        from motioncodec.cli import archives
+
+        if self.kind == "tokens":
+            with output.stream() as target:
+                archives.write_tokens(decoder, frames, target)
+            return
+        total = len(decoder.frames(frames)) * decoder.header.people
+        with (
+            report.bar(total, output.task.label, "frame") as done,
+            scratch(output.task) as space,
+            output.stream() as target,
+        ):
+            archives.write_heatmaps(decoder, frames, target, space, done, **self.look)
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("inputs", nargs=-1, required=True, metavar="IN.mtok...")
+@click.argument("inputs", nargs=-1, metavar="IN.mtok...")
 @output_option
 @output_dir_option
 @click.option(
@@ -322,6 +438,7 @@ def trim(
 )
 @model_option
 @device_option
+@batch_options
 @force_option
 @remove_option
 @quiet_option
@@ -338,60 +455,35 @@ def decode(
     salvage: bool,
     model: str | None,
     device: str,
+    orders: Orders,
     force: bool,
     remove: bool,
     quiet: bool,
 ) -> int:
     """Decode .mtok files to keypoints, heatmaps or tokens.
 
-    The output is written beside the input: walk.mtok becomes walk.npz, walk.heatmaps.npz or
-    walk.tokens.npz. Inputs are kept.
+    IN may be files, folders, patterns, archives and addresses, as for encode. The output is written
+    beside the input: walk.mtok becomes walk.npz, walk.heatmaps.npz or walk.tokens.npz. Inputs are
+    kept.
     """
     if salvage and (remove or kind == "tokens"):
         raise UsageError("--salvage: expected neither --rm nor --to tokens beside it, found one")
     chosen = _output_format(kind, output, output_format)
     suffix = FORMATS[chosen].suffixes[0] if kind == "keypoints" else f".{kind}.npz"
-    jobs = prepare(
-        inputs, output, output_dir, lambda source: decoded_name(source, suffix),
-        model=model, device=device, binary=chosen not in _TEXT, force=force, remove=remove,
+    batch = Batch(
+        "decode", inputs, Wanted.streams(), lambda one: decoded_name(one.inside, suffix),
+        output=output, output_dir=output_dir, force=force, remove=remove, quiet=quiet,
+        orders=orders, binary=chosen not in _TEXT,
     )  # fmt: skip
-    report = Report(quiet)
-    with report.bar(len(jobs) if len(jobs) > 1 else None, "decode", "file", scale=False) as done:
-        for job in jobs:
-            with report.about(job.label):
-                refuse_existing(job, force)
-                with opened(job.source) as file:
-                    decoder = open_stream(file, device, model, salvage=salvage)
-                    some = _frames(decoder, frames)
-                    if kind == "keypoints":
-                        _decode_keypoints(decoder, some, job, force, remove, chosen, report)
-                    elif kind == "tokens":
-                        _decode_tokens(decoder, some, job, force, remove)
-                    else:
-                        look = {"size": heatmap_size, "sigma": sigma, "dense": dense}
-                        _decode_heatmaps(decoder, some, job, force, remove, look, report)
-                if remove:
-                    remove_input(job)
-                for chunk in sorted(decoder.damaged):
-                    first, last = decoder.header.frame_span(chunk)
-                    beside = "; frames beside them may be beyond the bound"
-                    report.fail(
-                        job.label,
-                        f"frames {first}:{last} are damaged and left missing"
-                        + (beside if decoder.header.bound else ""),
-                    )
-                if job.target != STANDARD:
-                    count = len(decoder.frames(some))
-                    report.say(
-                        f"{printable(job.label)}: {printable(job.target)}, {count} frames of {kind}"
-                    )
-            done(1)
-    return report.status
+    check_model(model, device)
+    look = {"size": heatmap_size, "sigma": sigma, "dense": dense}
+    return batch.run(Decoding(kind, chosen, frames, look, salvage, model, device))
 
 
 def _output_format(kind: str, output: str | None, given: str | None) -> str:
     """Format of the outputs."""
     suffix = "" if output in (None, STANDARD) else Path(str(output)).suffix.lower()
+    suffix = "" if suffix == ".tar" else suffix
     by_suffix = next((one.name for one in FORMATS.values() if suffix in one.suffixes), None)
     if kind != "keypoints":
         if (given or by_suffix or "npz") != "npz":
@@ -412,47 +504,3 @@ def _frames(decoder: Decoder, asked: tuple[int, int | None] | None) -> range | N
         return None
     start, stop = asked
     return decoder.frames(range(start, decoder.header.frames if stop is None else stop))
-
-
-def _decode_keypoints(
-    decoder: Decoder,
-    frames: range | None,
-    job: Job,
-    force: bool,
-    durable: bool,
-    output_format: str,
-    report: Report,
-) -> None:
-    with report.bar(len(decoder.frames(frames)), job.label, "frame") as done:
-        clip = decoder.clip(frames, done)
-    with written(job, force, durable=durable) as target:
-        write_clip(clip, target, format=output_format)
-
-
-def _decode_tokens(
-    decoder: Decoder, frames: range | None, job: Job, force: bool, durable: bool
-) -> None:
-    from motioncodec.cli.archives import write_tokens
-
-    with written(job, force, durable=durable) as target:
-        write_tokens(decoder, frames, target)
-
-
-def _decode_heatmaps(
-    decoder: Decoder,
-    frames: range | None,
-    job: Job,
-    force: bool,
-    durable: bool,
-    look: dict[str, Any],
-    report: Report,
-) -> None:
-    from motioncodec.cli.archives import write_heatmaps
-
-    total = len(decoder.frames(frames)) * decoder.header.people
-    with (
-        report.bar(total, job.label, "frame") as done,
-        scratch(job) as space,
-        written(job, force, durable=durable) as target,
-    ):
-        write_heatmaps(decoder, frames, target, space, done, **look)

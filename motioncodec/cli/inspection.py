@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from motioncodec.batch.inputs import STANDARD
 from motioncodec.cli.conversion import check_model, open_stream
 from motioncodec.cli.options import (
     CONTEXT,
@@ -19,7 +20,7 @@ from motioncodec.cli.options import (
     quiet_option,
     reading_options,
 )
-from motioncodec.cli.outputs import STANDARD, opened
+from motioncodec.cli.outputs import opened
 from motioncodec.cli.reporting import Report, explain, printable, shown, write_json
 from motioncodec.errors import ContainerError, ModelError, MotionCodecError, UsageError
 

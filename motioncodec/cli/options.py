@@ -52,7 +52,7 @@ model_option = click.option(
 )
 
 
-def _with(command: Command, *options: Callable[[Command], Command]) -> Command:
+def with_options(command: Command, *options: Callable[[Command], Command]) -> Command:
     """A command with options, which its help lists in this order."""
     for option in reversed(options):
         command = option(command)
@@ -79,7 +79,7 @@ def reading_options(command: Command) -> Command:
         }  # fmt: skip
         return command(reading=reading, **rest)
 
-    return _with(
+    return with_options(
         gathered,
         click.option(
             "--input-format",
@@ -147,7 +147,7 @@ def quality_options(command: Command) -> Command:
         }  # fmt: skip
         return command(quality=quality, **rest)
 
-    return _with(
+    return with_options(
         gathered,
         click.option(
             "--preset",

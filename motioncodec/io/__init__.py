@@ -9,16 +9,15 @@ from __future__ import annotations
 import io
 import os
 import re
-import secrets
-import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from motioncodec.clip import Clip
 from motioncodec.errors import FormatError
+from motioncodec.io import storage
 from motioncodec.io.amc import read_amc
 from motioncodec.io.bvh import read_bvh, write_bvh
 from motioncodec.io.c3d import read_c3d, write_c3d
@@ -27,12 +26,22 @@ from motioncodec.io.kinect import is_kinect, read_kinect
 from motioncodec.io.npy import read_npy, read_npz, write_npy, write_npz
 from motioncodec.io.packed import is_packed, unzipped
 from motioncodec.io.pose import is_pose, read_pose, write_pose
-from motioncodec.io.poses import read_json, write_json
+from motioncodec.io.poses import is_frame, read_frames, read_json, write_json
 from motioncodec.io.source import MAX_BYTES, Siblings, Source, decode_text
 from motioncodec.io.tables import read_csv, write_csv
 from motioncodec.io.trc import read_trc, write_trc
 
-__all__ = ["FORMATS", "READERS", "WRITERS", "Format", "read_clip", "write_clip", "write_whole"]
+__all__ = [
+    "FORMATS",
+    "MAX_BYTES",
+    "READERS",
+    "WRITERS",
+    "Format",
+    "is_frame",
+    "read_clip",
+    "write_clip",
+    "write_whole",
+]
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ WRITERS: tuple[str, ...] = tuple(name for name, one in FORMATS.items() if one.ca
 
 
 def read_clip(
-    source: str | os.PathLike[str] | bytes | BinaryIO,
+    source: str | os.PathLike[str] | bytes | BinaryIO | Mapping[str, bytes],
     *,
     input_format: str | None = None,
     name: str | None = None,
@@ -138,18 +147,20 @@ def read_clip(
     skeleton: str | None = None,
     units: str | None = None,
     up: str | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Clip:
     """Reads a clip; the format is told by the content first and the suffix second.
 
     Args:
-        source: a path (a file, or a folder of JSON frames), the bytes of a file, or a binary
-            stream, which is read to its end.
+        source: a path or an address that fsspec opens (a file, or a folder of JSON frames), the
+            bytes of a file, a binary stream, which is read to its end, or JSON frames by name.
         input_format: one of :data:`READERS`, in place of telling it from the content.
         name: what messages call the input; its suffix counts as the input's.
         frame_rate: frames per second; goes over what the file says.
         skeleton: a registered skeleton that names the joints in file order.
         units: unit of the coordinates as they are (nothing is rescaled): m, cm, mm or px.
         up: axis that points up (nothing is turned): x, y, z, -x, -y or -z.
+        beside: content, by name, of files that the input may need, where it is no path.
 
     Raises:
         FormatError: the input is absent, damaged, of no known format, or lacks something that
@@ -158,41 +169,60 @@ def read_clip(
     """
     if input_format is not None and input_format not in READERS:
         raise FormatError(f"input format {input_format!r}: expected one of {', '.join(READERS)}")
+    said: dict[str, Any] = {
+        "frame_rate": frame_rate,
+        "skeleton": skeleton,
+        "units": units,
+        "up": up,
+    }
     siblings: Siblings | None = None
+    if beside is not None:
+        siblings = partial(_listed, beside)
+    if isinstance(source, Mapping):
+        return read_frames(Source(name or "<frames>", **said), source.items())
     if isinstance(source, bytes):
         file: BinaryIO = io.BytesIO(source)
         label = name or "<bytes>"
     elif isinstance(source, (str, os.PathLike)):
-        label = name or os.fspath(source)
-        path = Path(source)
-        if "\0" in os.fspath(source):
+        path = storage.settle(os.fspath(source))
+        label = name or path
+        if "\0" in path:
             raise FormatError(f"{label!r}: expected a path, found a NUL in it")
         try:
-            if path.is_dir():
-                given = Source(label, None, path, frame_rate, skeleton, units, up)
-                return _read(given, input_format or "json")
-            with path.open("rb") as opened:
-                seekable = opened if opened.seekable() else io.BytesIO(_drain(opened, label))
-                given = Source(
-                    label, seekable, None, frame_rate, skeleton, units, up, _siblings(path)
-                )  # fmt: skip
-                return _read(given, input_format)
+            if storage.is_folder(path):
+                if storage.is_address(path):
+                    return read_frames(Source(label, **said), _remote_frames(path))
+                return _read(Source(label, None, Path(path), **said), input_format or "json")
+            with storage.open_input(path) as opened:
+                siblings = None if storage.is_address(path) else _siblings(Path(path))
+                return _read(Source(label, opened, siblings=siblings, **said), input_format)
         except OSError as error:
             raise FormatError(
                 f"{label}: expected a readable file, found: {error.strerror or error}"
             ) from None
     else:
         label = name or str(getattr(source, "name", "<stream>"))
-        if isinstance(opened_as := getattr(source, "name", None), str) and os.path.isfile(
-            opened_as
-        ):
+        opened_as = getattr(source, "name", None)
+        if siblings is None and isinstance(opened_as, str) and os.path.isfile(opened_as):
             siblings = _siblings(Path(opened_as))
         try:
             file = io.BytesIO(_drain(source, label))
         except OSError as error:
             raise FormatError(f"{label}: expected a readable stream, found: {error}") from None
-    given = Source(label, file, None, frame_rate, skeleton, units, up, siblings)
-    return _read(given, input_format)
+    return _read(Source(label, file, siblings=siblings, **said), input_format)
+
+
+def _listed(beside: Mapping[str, bytes]) -> dict[str, Callable[[], bytes]]:
+    return {name: partial(bytes, data) for name, data in beside.items()}
+
+
+def _remote_frames(folder: str) -> Iterator[tuple[str, bytes]]:
+    """JSON files of a folder at an address."""
+    for below, names in storage.walk(folder):
+        for name in () if below else names:
+            if name.lower().endswith(".json"):
+                with storage.open_input(storage.join(folder, name)) as stream:
+                    yield name, _drain(stream, name)
 
 
 def _drain(stream: BinaryIO, label: str) -> bytes:
@@ -308,26 +338,11 @@ def write_whole(target: str | os.PathLike[str], write: Callable[[BinaryIO], obje
     Raises:
         FormatError: the file cannot be written.
     """
+    path = storage.settle(os.fspath(target))
     try:
-        _write_beside(Path(os.path.realpath(target)), write)
+        with storage.whole_file(path, replace=True) as stream:
+            write(stream)
     except OSError as error:
         raise FormatError(
-            f"{os.fspath(target)}: expected a writable path, found: {error.strerror or error}"
+            f"{path}: expected a writable path, found: {error.strerror or error}"
         ) from None
-
-
-def _write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        buffer = io.BytesIO()
-        write(buffer)
-        with path.open("wb") as stream:
-            stream.write(buffer.getbuffer())
-        return
-    beside = path.with_name(f".motioncodec-{secrets.token_hex(8)}.tmp")
-    try:
-        with beside.open("xb") as stream:
-            write(stream)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

@@ -1,0 +1,166 @@
+"""Who works on the tasks: this process, several of this machine, or the workers of a cluster.
+
+Outcomes come in the order of the tasks, and few of these are under way at once, so memory is the
+same for a hundred inputs and for a million. A worker that dies (killed, out of memory) costs its
+tasks a second try, each alone; what kills a worker twice has failed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import Any
+
+from motioncodec.batch.manifest import FAILED, Outcome, Task
+from motioncodec.errors import UsageError
+
+Call = Callable[[Task], Outcome]
+
+_AHEAD = 4
+"""Tasks under way or waiting for each worker."""
+
+_LOST = (
+    "expected a worker to finish this, found that two were killed on it (out of memory?); try it "
+    "alone, or a part of it"
+)
+
+
+def run_here(call: Call, tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome]]:
+    """One task after another, in this process."""
+    for task in tasks:
+        yield task, call(task)
+
+
+def cores() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_processes(call: Call, tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Outcome]]:
+    """Tasks in processes of this machine, each of which loads the model once.
+
+    Args:
+        call: works on one; picklable.
+        tasks: which.
+        jobs: processes.
+    """
+    # The processes share the machine's cores. They read this when they load their libraries.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(cores() // jobs, 1)))
+    waiting: deque[tuple[Task, Future[Outcome]]] = deque()
+    source = iter(tasks)
+    pool = _pool(jobs)
+    try:
+        while True:
+            while len(waiting) < _AHEAD * jobs and (task := next(source, None)) is not None:
+                try:
+                    waiting.append((task, pool.submit(call, task)))
+                except BrokenProcessPool as error:
+                    broken: Future[Outcome] = Future()
+                    broken.set_exception(error)
+                    waiting.append((task, broken))
+                    break
+            if not waiting:
+                return
+            task, future = waiting[0]
+            try:
+                yield task, future.result()
+                waiting.popleft()
+            except BrokenProcessPool:
+                pool.shutdown(wait=True)
+                for task, future in waiting:
+                    yield task, _finished(future) or _alone(call, task.again())
+                waiting.clear()
+                pool = _pool(jobs)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _finished(future: Future[Outcome]) -> Outcome | None:
+    """What a task came to before its pool broke."""
+    done = future.done() and not future.cancelled() and future.exception() is None
+    return future.result() if done else None
+
+
+def _alone(call: Call, task: Task) -> Outcome:
+    """A second try, in a process that nothing else can take with it."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(call, task).result()
+        except BrokenProcessPool:
+            return Outcome(FAILED, _LOST)
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    # Not forked: torch's threads would be missing in the copy.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, context, _start_worker)
+
+
+def _start_worker() -> None:
+    """Leaves interrupts to the parent, and ends with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+
+        def watch() -> None:
+            wait([sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def run_cluster(call: Call, tasks: Iterable[Task], address: str) -> Iterator[tuple[Task, Outcome]]:
+    """Tasks on the workers of a Dask cluster, which must have this package and see the same paths.
+
+    A worker that dies costs its tasks another try elsewhere; the scheduler gives up on a task after
+    three.
+
+    Args:
+        call: works on one; picklable.
+        tasks: which.
+        address: of the scheduler, such as ``tcp://10.0.0.1:8786``, or a scheduler file.
+
+    Raises:
+        UsageError: there is no Dask, or no scheduler at that address.
+    """
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError:
+        raise UsageError(
+            "--scheduler: expected the package distributed, found none; "
+            "pip install 'motioncodec[cluster]'"
+        ) from None
+    try:
+        where = {"scheduler_file": address} if os.path.isfile(address) else {"address": address}
+        client = Client(**where, set_as_default=False, timeout=20)
+    except (OSError, ValueError, TimeoutError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"--scheduler {address}: expected a Dask scheduler, found none: {reason}"
+        ) from None
+    with client:
+        waiting: deque[tuple[Task, Any]] = deque()
+        source = iter(tasks)
+        while True:
+            ahead = _AHEAD * max(sum(client.nthreads().values()), 2)
+            while len(waiting) < ahead and (task := next(source, None)) is not None:
+                # A worker may die between writing the output and saying so.
+                once = task.again() if task.target is not None else task
+                waiting.append((task, client.submit(call, once, pure=False)))
+            if not waiting:
+                return
+            task, future = waiting.popleft()
+            try:
+                yield task, future.result()
+            except KilledWorker:
+                yield task, Outcome(FAILED, _LOST)
