@@ -911,7 +911,7 @@ def commands() -> list[tuple[str, click.Command]]:
 def test_the_commands_are_those_of_the_contract() -> None:
     assert [name for name, _ in commands()] == [
         "compare", "decode", "encode", "evaluate", "formats", "info", "models", "test", "train",
-        "trim",
+        "trim", "view",
     ]  # fmt: skip
 
 

@@ -81,6 +81,7 @@ MAY = {
     "datasets": {"errors", "heatmap", "recording"},
     "interop": {"errors", "skeleton", "clip"},
     "batch": {"errors", "io"},
+    "view": {"errors", "skeleton", "clip", "metrics", "heatmap"},
     "training": {"errors", "skeleton", "clip", "io", "heatmap", "bitstream", "model"},
     "weights": set(),
 }

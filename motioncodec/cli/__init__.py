@@ -19,6 +19,7 @@ from motioncodec.cli.conversion import decode, encode, trim
 from motioncodec.cli.inspection import compare, formats, info, test
 from motioncodec.cli.models import evaluate, models, train
 from motioncodec.cli.reporting import PROGRAM, Silent, explain, is_expected, one_line
+from motioncodec.cli.viewing import view
 from motioncodec.errors import UsageError
 
 __all__ = ["main"]
@@ -90,5 +91,5 @@ def main() -> None:
     """
 
 
-for _command in (encode, decode, trim, info, test, compare, formats, models, train, evaluate):
+for _command in (encode, decode, trim, info, test, compare, view, formats, models, train, evaluate):
     main.add_command(_command)

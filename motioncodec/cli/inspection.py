@@ -238,7 +238,7 @@ def compare(
     sides = []
     for name in (original, other):
         with report.about(shown(name)):
-            sides.append(_load(name, reading, model, device))
+            sides.append(load_clip(name, reading, model, device))
     if len(sides) < 2:
         return report.status
     with report.about(shown(other)):
@@ -259,7 +259,9 @@ def compare(
     return report.status
 
 
-def _load(name: str, reading: dict[str, Any], model: str | None, device: str) -> tuple[Clip, int]:
+def load_clip(
+    name: str, reading: dict[str, Any], model: str | None, device: str
+) -> tuple[Clip, int]:
     """A clip and its bytes; what it is, its first bytes tell."""
     from motioncodec.bitstream.container import MAGIC
     from motioncodec.io import read_clip
