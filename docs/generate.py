@@ -3,14 +3,17 @@
 usage: python docs/generate.py [--pictures]
 
 `docs/commands.md` from the help of every command, and `docs/man/*.1` from the same by click-man.
-With --pictures also `docs/choosing.png`: the bundled capture at presets and bounds, the original in
-grey.
+With --pictures also `docs/choosing.png`, the bundled capture at presets and bounds, and
+`docs/view-*.png`, the page of `motioncodec view` in Chromium.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import click
@@ -98,6 +101,35 @@ def picture(target: Path) -> None:
     draw(clip, rows, target)
 
 
+def screenshots() -> None:
+    """`docs/view-*.png`: the page in Chromium, of a capture, of detections, and dark."""
+    sys.path.insert(0, str(DOCS.parent / "tests"))
+    from browser import Browser
+
+    data = DOCS.parent / "tests" / "data"
+    looks: tuple[tuple[str, Path, list[str], bool, str], ...] = (
+        ("3d", DOCS.parent / "examples" / "cmu_135_07.npz", [], False, "viewer.worst()"),
+        ("people", data / "openpose", ["--fps", "60"], False, "viewer.seek(10)"),
+        ("dark", data / "bvh" / "cmu_12_01_walk.bvh", [], True,
+         "viewer.seek(150); viewer.overlay()"),
+        ("2d", data / "openpose", ["--fps", "60"], False,
+         "viewer.seek(4); document.querySelectorAll('#people input')[1].click()"),
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as name:
+        stream, page = Path(name) / "decoded.mtok", Path(name) / "page.html"
+        for look, clip, reading, dark, script in looks:
+            for words in (
+                ["encode", str(clip), *reading, "-o", str(stream), "-fq"],
+                ["view", str(clip), str(stream), *reading, "-o", str(page), "-fq"],
+            ):
+                subprocess.run([sys.executable, "-m", "motioncodec", *words], check=True)
+            with Browser(dark=dark) as browser:
+                browser.open(page)
+                browser.run(script)
+                time.sleep(0.5)
+                browser.picture(DOCS / f"view-{look}.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--pictures", action="store_true")
@@ -106,6 +138,7 @@ def main() -> None:
     write_pages(DOCS / "man")
     if options.pictures:
         picture(DOCS / "choosing.png")
+        screenshots()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.errors import FormatError, UsageError
-from motioncodec.view.staging import Scene, Side
+from motioncodec.view.staging import Scene, Side, drawn_bones
 
 POSES = 8
 FILM_RATE = 25.0
@@ -164,10 +164,11 @@ def _skeletons(
 ) -> None:  # fmt: skip
     original = number == 0 and len(scene.sides) > 1
     bold = (4.4 if original else 1.9) * weight * _FINE
-    ends = {joint for bone in scene.skeleton.bones for joint in bone}
+    bones = drawn_bones(scene.skeleton)
+    ends = {joint for bone in bones for joint in bone}
     for person in range(points.shape[0]):
         colour = _GREY if original else _PEOPLE[person % len(_PEOPLE)]
-        for child, parent in scene.skeleton.bones:
+        for child, parent in bones:
             line = points[person, [child, parent]]
             if not np.isnan(line).any():
                 draw.line([tuple(end) for end in line], colour, round(bold), joint="curve")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from motioncodec.heatmap.placement import EXTENT
 from motioncodec.heatmap.rendering import PLANES, SIGMA
-from motioncodec.view.staging import Scene, bounds
+from motioncodec.view.staging import Scene, bounds, drawn_bones
 
 _REACH = 32_000
 _NONE = 65_535
@@ -84,7 +84,7 @@ def pack(scene: Scene) -> tuple[dict[str, Any], bytes]:
         "joints": len(scene.skeleton),
         "names": list(scene.skeleton.joints),
         "ids": list(scene.people),
-        "bones": [list(bone) for bone in scene.skeleton.bones],
+        "bones": [list(bone) for bone in drawn_bones(scene.skeleton)],
         "rate": scene.frame_rate,
         "first": scene.first,
         "unit": scene.unit,
@@ -94,7 +94,7 @@ def pack(scene: Scene) -> tuple[dict[str, Any], bytes]:
         "reach": max(float(span.max()) / 2, 0.9),
         "floor": float(where["least"][1]),
         "box": [max(float(span[0]), 0.5) * 1.15, max(float(span[1]), 0.5) * 1.15],
-        "dot": 1.0 if len(scene.skeleton) <= 60 else 0.5,
+        "dot": 1.0 if len(scene.skeleton) <= 60 else 0.75,
         "sides": [{"name": side.name} for side in scene.sides],
         "figures": [list(row) for row in scene.figures],
         "placed": {

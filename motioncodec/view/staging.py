@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,13 @@ MOST_KEYPOINTS = 1 << 21
 """Of one side of a page, some 15 MB of it; more makes browsers slow."""
 
 _HEIGHT = 1.7
+
+# Each from a joint that hangs on nothing where there is no spine.
+_TORSO = (
+    ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"),
+    ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip"),
+    ("left_shoulder", "neck"), ("right_shoulder", "neck"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ class Scene:
         return int(np.nanargmax(np.nanmax(self.errors.reshape(self.frames, -1), axis=1, initial=0)))
 
 
-def stage(clips: list[tuple[str, int | None, Clip]], title: str, first: int = 0) -> Scene:
+def stage(clips: Sequence[tuple[str, int | None, Clip]], title: str, first: int = 0) -> Scene:
     """A scene of one clip or two.
 
     Args:
@@ -140,8 +148,7 @@ def stage(clips: list[tuple[str, int | None, Clip]], title: str, first: int = 0)
         sides.append(Side(name, _upright(shown, factor), _sureness(shown)))
     people = original.people or tuple(f"person {i + 1}" for i in range(original.persons))
     figures += [
-        ("Frames", f"{original.frames:,} at {original.frame_rate:g}/s"),
-        ("Length", f"{original.duration:.2f} s"),
+        ("Length", f"{original.duration:.2f} s, {original.frames:,} frames"),
         ("Joints", f"{len(original.skeleton)}"),
     ]
     kind = f"{original.dims}D, {original.skeleton.name}, {original.units}, {original.up} up"
@@ -151,7 +158,7 @@ def stage(clips: list[tuple[str, int | None, Clip]], title: str, first: int = 0)
     )  # fmt: skip
 
 
-def _sizes(clips: list[tuple[str, int | None, Clip]]) -> list[tuple[str, str]]:
+def _sizes(clips: Sequence[tuple[str, int | None, Clip]]) -> list[tuple[str, str]]:
     rows = []
     duration = clips[0][2].duration
     for label, (_, size, _) in zip(("Original", "Decoded") if len(clips) > 1 else ("File",), clips):
@@ -210,6 +217,18 @@ def _placed(clip: Clip) -> Float32:
         )  # fmt: skip
         out[:, person] = where.apply(points)[:, canonical]
     return out
+
+
+def drawn_bones(skeleton: Skeleton) -> tuple[tuple[int, int], ...]:
+    """Pairs of joints to draw a line between: the skeleton's bones, and where it lacks a spine
+    lines around the torso."""
+    at = {CANONICAL[c]: i for i, c in enumerate(skeleton.covered) if c >= 0}
+    bones = list(skeleton.bones)
+    loose = {name for name, i in at.items() if i not in {child for child, _ in bones}}
+    for one, other in _TORSO:
+        if one in at and other in at and one in loose:
+            bones.append((at[one], at[other]))
+    return tuple(bones)
 
 
 def bounds(scene: Scene) -> dict[str, Any]:

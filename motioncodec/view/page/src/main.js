@@ -145,7 +145,7 @@ class Viewer {
   theme(dark) {
     this.dark = dark;
     document.documentElement.dataset.theme = dark ? "dark" : "light";
-    $("dark").setAttribute("aria-pressed", dark);
+    $("dark").textContent = dark ? "Light" : "Dark";
     this.stage?.theme(dark ? "dark" : "light");
     this.redraw();
   }
@@ -218,7 +218,7 @@ class Viewer {
     $("scrub").setAttribute("aria-valuetext", `frame ${this.frame + clip.first}`);
     if (clip.errors) {
       $("now").textContent =
-        `${number(this.timeline.mean[this.frame])} mean, ${number(this.timeline.max[this.frame])} largest`;
+        `${number(this.timeline.mean[this.frame])} mean, ${number(this.timeline.max[this.frame])} largest (${clip.unit})`;
     }
     document.body.dataset.frame = this.frame;
     this.redraw();

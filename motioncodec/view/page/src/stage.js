@@ -93,7 +93,7 @@ export class Stage {
   home() {
     this.controls.target.copy(this.target);
     const away = this.flat ? new Vector3(0, 0, 10) : new Vector3(0.62, 0.28, 1).normalize()
-      .multiplyScalar(Math.max(2.6, this.clip.reach * 2.1));
+      .multiplyScalar(Math.max(3.1, this.clip.reach * 1.9));
     this.camera.position.copy(this.target).add(away);
     this.camera.zoom = 1;
     this.camera.updateProjectionMatrix();
@@ -125,13 +125,16 @@ export class Stage {
     const turn = new Quaternion(), matrix = new Matrix4(), colour = new Color();
     const one = new Vector3(1, 1, 1);
     const both = this.sides.length > 1;
+    // Fingers, faces and markers are many; they may not hide the body.
+    const size = new Array(joints).fill(bones.length ? 0.55 : 1);
+    for (const bone of bones) for (const joint of bone) size[joint] = 1;
     this.sides.forEach(({ ball, rod }, side) => {
       for (let person = 0; person < people; person += 1) {
         const base = new Color(both && side === 0 ? GREY[this.mode] : PEOPLE[person % PEOPLE.length]);
         for (let joint = 0; joint < joints; joint += 1) {
           const i = person * joints + joint;
           const at = this.shown[person] ? this.point(side, frame, person, joint, a) : null;
-          ball.setMatrixAt(i, at ? matrix.makeTranslation(a.x, a.y, a.z) : NOWHERE);
+          ball.setMatrixAt(i, at ? matrix.makeScale(size[joint], size[joint], size[joint]).setPosition(a) : NOWHERE);
           colour.copy(base);
           if (both && side === 1 && this.errors) {
             const error = this.clip.errors.values[(frame * people + person) * joints + joint];

@@ -108,11 +108,14 @@ export class Timeline {
     const cells = image.getContext("2d");
     const data = cells.createImageData(image.width, rows);
     const heat = new Float32Array(image.width * rows);
-    for (let f = 0; f < frames; f += 1) {
-      const x = Math.floor((f / frames) * image.width);
-      for (let joint = 0; joint < joints; joint += 1) {
-        const at = Math.floor((joint / joints) * rows) * image.width + x;
-        heat[at] = Math.max(heat[at], this.rows[f * joints + joint]);
+    for (let x = 0; x < image.width; x += 1) {
+      const from = Math.floor((x / image.width) * frames);
+      const till = Math.max(from + 1, Math.floor(((x + 1) / image.width) * frames));
+      for (let f = from; f < till; f += 1) {
+        for (let joint = 0; joint < joints; joint += 1) {
+          const at = Math.floor((joint / joints) * rows) * image.width + x;
+          heat[at] = Math.max(heat[at], this.rows[f * joints + joint]);
+        }
       }
     }
     const low = dark ? [30, 36, 45] : [233, 237, 242];
