@@ -29,6 +29,7 @@ MOST_KEYPOINTS = 1 << 21
 """Of one side of a page, some 15 MB of it; more makes browsers slow."""
 
 _HEIGHT = 1.7
+_LEAST, _MOST = 0.8, 3.0
 
 # Each from a joint that hangs on nothing where there is no spine.
 _TORSO = (
@@ -44,7 +45,7 @@ class Side:
 
     Attributes:
         name: as shown.
-        points: (T, P, K, D) metres with y up; people in 2D are made 1.7 m high.
+        points: (T, P, K, D) metres with y up; people of another size are made 1.7 m high.
         confidence: (T, P, K) from 0 to 1, 0 where missing.
     """
 
@@ -171,9 +172,8 @@ def _sizes(clips: Sequence[tuple[str, int | None, Clip]]) -> list[tuple[str, str
 
 
 def _metres(clip: Clip) -> float:
-    """Metres to a unit of the clip; in pixels people are taken to be 1.7 m high."""
-    if clip.units != "px":
-        return METRES[clip.units]
+    """Metres to a unit of the clip as drawn; where nobody could be of such a size (pixels, units
+    that the file does not know), people are taken to be 1.7 m high."""
     sides = []
     for person in range(clip.persons):
         points = clip.keypoints[:, person].astype(np.float64)
@@ -181,7 +181,10 @@ def _metres(clip: Clip) -> float:
         for frame in np.flatnonzero(seen.sum(axis=1) > 1)[:: max(clip.frames // 200, 1)]:
             sides.append(np.ptp(points[frame][seen[frame]], axis=0).max())
     largest = float(np.median(sides)) if sides else 0.0
-    return _HEIGHT / largest if largest > 0 else 1.0
+    stated = METRES.get(clip.units, 0.0)
+    if _LEAST <= largest * stated <= _MOST or largest <= 0:
+        return stated or 1.0
+    return _HEIGHT / largest
 
 
 def _upright(clip: Clip, factor: float) -> Float32:
