@@ -55,8 +55,9 @@ def commands() -> str:
 
 def _help(command: click.Command, path: str) -> str:
     with click.Context(
-        command, info_name=path, terminal_width=WIDTH, max_content_width=WIDTH
-    ) as context:
+        command, info_name=path, terminal_width=WIDTH, max_content_width=WIDTH,
+        help_option_names=["-h", "--help"],
+    ) as context:  # fmt: skip
         return command.get_help(context).rstrip()
 
 

@@ -334,6 +334,22 @@ def test_trim_and_decode_go_through_folders_too(captures: Path) -> None:
         assert sorted(archive.getnames()) == [one.replace(".mtok", ".csv") for one in EXPECTED]
 
 
+def test_folders_and_archives_are_looked_into_and_tested(captures: Path) -> None:
+    assert run("encode", "captures", "-o", "x.tar", "--fps", 30, "--lossless").exit_code == 0
+    assert run("decode", "x.tar", "--output-dir", "back").exit_code == 0
+    assert run("encode", "back", "--output-dir", "out", "--lossless").exit_code == 0
+    for place in ("x.tar", "out"):
+        result = run("test", place)
+        assert result.exit_code == 0, result.stderr
+        assert len(result.stdout.splitlines()) == 4
+        assert all(line.endswith(".mtok: ok") for line in result.stdout.splitlines())
+        assert len(json.loads(run("info", place, "--json").stdout)) == 4
+    data = bytearray(Path("out/a.mtok").read_bytes())
+    data[-5] ^= 1
+    Path("out/a.mtok").write_bytes(data)
+    assert run("test", "out").exit_code == 1
+
+
 # -- workers that die ------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from textwrap import wrap
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from motioncodec.batch.inputs import STANDARD
+from motioncodec.batch.inputs import STANDARD, Archive, Input, Wanted, find, members
 from motioncodec.cli.conversion import check_model, open_stream
 from motioncodec.cli.options import (
     CONTEXT,
@@ -20,9 +21,15 @@ from motioncodec.cli.options import (
     quiet_option,
     reading_options,
 )
-from motioncodec.cli.outputs import opened
+from motioncodec.cli.outputs import opened, opened_input
 from motioncodec.cli.reporting import Report, explain, printable, shown, write_json
-from motioncodec.errors import ContainerError, ModelError, MotionCodecError, UsageError
+from motioncodec.errors import (
+    ContainerError,
+    FormatError,
+    ModelError,
+    MotionCodecError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from motioncodec.clip import Clip
@@ -33,22 +40,42 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 def info(files: tuple[str, ...], as_json: bool, quiet: bool) -> int:
-    """Show what .mtok files hold, and what takes how much of them."""
-    if list(files).count(STANDARD) > 1:
-        raise UsageError("-: expected standard input once, found it twice")
+    """Show what .mtok files hold, and what takes how much of them.
+
+    FILE may be a folder, a pattern or an archive of them, too.
+    """
     report = Report(quiet)
     found = []
-    for name in files:
-        with report.about(shown(name)), opened(name) as file:
-            one = describe(file, shown(name))
+    several = len(files) > 1
+    for stream in _streams(files):
+        several = several or not stream.given
+        with report.about(stream.name), _opened(stream) as file:
+            one = describe(file, stream.name)
             found.append(one)
             if not as_json:
                 click.echo(("\n" if len(found) > 1 else "") + _table(one))
             if one["damage"] is not None:
-                report.fail(shown(name), one["damage"])
-    if as_json and (found or len(files) > 1):
-        write_json(found if len(files) > 1 else found[0])
+                report.fail(stream.name, one["damage"])
+    if as_json and (found or several):
+        write_json(found if several else found[0])
     return report.status
+
+
+def _streams(words: tuple[str, ...]) -> Iterator[Input]:
+    """The ``.mtok`` files that words stand for, members of archives among them."""
+    if list(words).count(STANDARD) > 1:
+        raise UsageError("-: expected standard input once, found it twice")
+    for one in find(words, Wanted.streams()):
+        if isinstance(one, Archive):
+            yield from members(one, Wanted.streams())
+        else:
+            yield one
+
+
+def _opened(stream: Input) -> BinaryIO:
+    if stream.fault is not None:
+        raise FormatError(stream.fault)
+    return opened_input(stream)
 
 
 def describe(file: BinaryIO, name: str) -> dict[str, Any]:
@@ -185,16 +212,16 @@ def _table(one: dict[str, Any]) -> str:
 def test(files: tuple[str, ...], model: str | None, quiet: bool) -> int:
     """Check .mtok files: every checksum, and that every chunk decodes.
 
-    Prints "FILE: ok", or a line for each damage; exits with 1 if there is any.
+    Prints "FILE: ok", or a line for each damage; exits with 1 if there is any. FILE may be a
+    folder, a pattern or an archive of them, too.
     """
-    if list(files).count(STANDARD) > 1:
-        raise UsageError("-: expected standard input once, found it twice")
     check_model(model, "auto")
     report = Report(quiet)
     damaged = False
-    with report.bar(len(files), "test", "file", scale=False) as done:
-        for name in files:
-            with report.about(shown(name)), opened(name) as file:
+    streams = _streams(files)
+    with report.bar(0 if len(files) > 1 else None, "test", "file", scale=False) as done:
+        for stream in streams:
+            with report.about(stream.name), _opened(stream) as file:
                 try:
                     found = open_stream(file, "cpu", model).verify()
                 except ModelError:
@@ -203,7 +230,7 @@ def test(files: tuple[str, ...], model: str | None, quiet: bool) -> int:
                     found = [explain(error)]
                 damaged = damaged or bool(found)
                 for line in found or ["ok"]:
-                    click.echo(f"{printable(shown(name))}: {printable(line)}")
+                    click.echo(f"{printable(stream.name)}: {printable(line)}")
             done(1)
     return report.status or int(damaged)
 
