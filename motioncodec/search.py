@@ -108,7 +108,8 @@ def search(
 def _bits(prior: NetworkPrior, chosen: Tensor, coarser: Sequence[Integers], steps: slice) -> float:
     """Bits of a level's tokens in the chunk."""
     mine = chosen[0, steps].cpu().numpy()
-    return sum(prior.bits(mine, coarser, group) for group in range(prior.groups))
+    known = prior.known(coarser)
+    return sum(prior.bits(mine, known, group) for group in range(prior.groups))
 
 
 def _sweep(
@@ -122,14 +123,16 @@ def _sweep(
 ) -> None:
     """Chooses the chunk's tokens anew, in place, by distance and conditional length."""
     quantizer = coder.quantizer
+    known = prior.known(coarser)
+    norms = quantizer.codebook.square().sum(-1)
     for _ in range(sweeps):
         for group in range(prior.groups):
             mine = slice(group * prior.width, (group + 1) * prior.width)
-            known = chosen[0, steps].cpu().numpy()
-            lengths = torch.from_numpy(prior.lengths(known, coarser, group)).to(latents)
+            tokens = chosen[0, steps].cpu().numpy()
+            lengths = torch.from_numpy(prior.lengths(tokens, known, group)).to(latents)
             codes = quantizer.codebook[mine, : lengths.shape[-1]]
             cost = torch.baddbmm(
-                codes.square().sum(-1)[:, None],
+                norms[mine, None, : lengths.shape[-1]],
                 latents[0, steps, mine].transpose(0, 1),
                 codes.transpose(1, 2),
                 alpha=-2.0,

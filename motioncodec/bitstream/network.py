@@ -142,7 +142,7 @@ class NetworkPrior:
             out[:, columns] = table[slot, tokens[:, columns]]
         return out
 
-    def _known(self, coarser: Sequence[Tokens]) -> Float64 | None:
+    def known(self, coarser: Sequence[Tokens]) -> Float64 | None:
         """(steps, inputs) of the coarser levels: features in this step, and the last feature in the
         steps before and behind, 0 beyond the ends."""
         parts = []
@@ -174,20 +174,20 @@ class NetworkPrior:
         out: Integers = self._lengths[group] - moved
         return out
 
-    def lengths(self, tokens: Tokens, coarser: Sequence[Tokens], group: int) -> Integers:
+    def lengths(self, tokens: Tokens, known: Float64 | None, group: int) -> Integers:
         """(steps, slots of the group, codes) lengths in 256ths of a bit, each given all tokens that
-        are known before it."""
+        are known before it; ``known`` from :meth:`known`."""
         own = self.features(tokens).reshape(len(tokens), -1).astype(np.float64)
         before = np.concatenate([np.zeros((1, own.shape[1])), own[:-1]])
         first = np.zeros(len(tokens))
         first[:1] = 1.0
-        sums = self._base(before, self._known(coarser), first)
+        sums = self._base(before, known, first)
         part = slice(0, group * self.width * self.seen)
         return self._group(sums + own[:, part] @ self._layers[1][part], group)
 
-    def bits(self, tokens: Tokens, coarser: Sequence[Tokens], group: int) -> float:
+    def bits(self, tokens: Tokens, known: Float64 | None, group: int) -> float:
         """Bits that the tokens of a group take."""
-        lengths = self.lengths(tokens, coarser, group)
+        lengths = self.lengths(tokens, known, group)
         mine = tokens[:, group * self.width : (group + 1) * self.width]
         rows = frequencies_of(lengths.reshape(-1, lengths.shape[-1]))
         shares = rows[np.arange(len(rows)), mine.reshape(-1)] / TOTAL
@@ -198,7 +198,7 @@ class NetworkPrior:
         out = np.zeros_like(tokens)
         if not len(tokens):
             return out
-        known = self._known(coarser)
+        known = self.known(coarser)
         before = np.zeros((1, self.slots * self.seen))
         first = np.ones(1)
         per = self.width * self.seen
