@@ -11,7 +11,6 @@ import io
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -23,6 +22,7 @@ from motioncodec.clip import Clip, error_scale
 from motioncodec.decoding import Decoder
 from motioncodec.errors import ContainerError, UsageError
 from motioncodec.heatmap.rendering import PLANES, SIGMA, SIZE
+from motioncodec.io import storage
 from motioncodec.model.config import PRESETS
 from motioncodec.skeleton import CANONICAL, Skeleton
 
@@ -41,8 +41,8 @@ class Recording:
     for several threads at once; each may have a recording of its own.
 
     Args:
-        source: a path; the bytes of a file; or a binary stream at the file's first byte, which one
-            process alone can read.
+        source: a path, or an address that fsspec opens; the bytes of a file; or a binary stream at
+            the file's first byte, which one process alone can read.
         device: ``auto``, ``cpu`` or ``cuda``.
         model: path of the weights, where the file was made with some that do not ship.
 
@@ -51,7 +51,9 @@ class Recording:
     """
 
     def __init__(self, source: Source, *, device: str = "auto", model: str | None = None) -> None:
-        self.path = Path(source) if isinstance(source, (str, os.PathLike)) else None
+        self.path: str | None = None
+        if isinstance(source, (str, os.PathLike)):
+            self.path = storage.settle(os.fspath(source))
         self.device, self.model = device, model
         self._source: bytes | BinaryIO | None = None
         if not isinstance(source, (str, os.PathLike)):
@@ -89,7 +91,7 @@ class Recording:
         if self._file is not None:  # of the process that this one was forked from
             self._file.close()
         try:
-            self._file = self.path.open("rb")
+            self._file = storage.open_input(self.path)
         except OSError as error:
             raise ContainerError(
                 f"{self.path}: expected a readable file, found: {error.strerror or error}"
@@ -120,7 +122,7 @@ class Recording:
 
     def __repr__(self) -> str:
         name = "bytes" if isinstance(self._source, bytes) else "stream"
-        return f"Recording({str(self.path)!r})" if self.path else f"Recording(<{name}>)"
+        return f"Recording({self.path!r})" if self.path else f"Recording(<{name}>)"
 
     # -- what the header says ----------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import motioncodec
 from motioncodec.batch import running
 from motioncodec.batch.inputs import Archive, Input, Wanted, find, members
 from motioncodec.batch.manifest import DONE, FAILED, Manifest, Outcome, Task
@@ -482,6 +483,9 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = Clip(np.zeros((2, 20, 3)), 30, find_skeleton("canonical-20"))
     write_clip(clip, "memory://bucket/w.npz")
     assert read_clip("memory://bucket/w.npz").frames == 2
+    assert motioncodec.decode("memory://bucket/out/a.mtok").frames == 6
+    with motioncodec.open("memory://bucket/out/a.mtok") as recording:
+        assert recording[2:4].frames == 2
     monkeypatch.setitem(sys.modules, "fsspec", None)
     assert "motioncodec[remote]" in run("encode", "memory://bucket/in/a.npz").stderr
 

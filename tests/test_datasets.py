@@ -147,7 +147,7 @@ def test_no_more_files_are_open_than_asked_for(
     made.clear()
     for i in [0, 3, len(dataset) - 1, 0, len(dataset) - 1]:
         dataset[i]
-    assert [r.path.stem for r in made if r.path] == ["a", "b", "d", "a"]
+    assert [Path(r.path).stem for r in made if r.path] == ["a", "b", "d", "a"]
     assert sum(not recording._closed for recording in made) == 2
 
 

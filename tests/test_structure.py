@@ -74,6 +74,7 @@ MAY = {
         "clip",
         "heatmap",
         "bitstream",
+        "io",
         "model",
         "decoding",
     },
