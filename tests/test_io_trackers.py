@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from motioncodec.errors import FormatError, MotionCodecError
-from motioncodec.io import read_clip
+from motioncodec.io import hdf5, read_clip
 from motioncodec.skeleton import CANONICAL, find_skeleton
 
 h5py = pytest.importorskip("h5py")
@@ -75,14 +76,29 @@ def test_promises_of_hdf5_are_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["dlc/dlc_testdata.h5", "sleap/predictions.analysis.h5"])
 def test_damaged_hdf5(path: str) -> None:
     data = (DATA / path).read_bytes()
-    damaged = [data[:end] for end in range(8, len(data), len(data) // 60)]
-    for at in range(8, len(data), max(1, len(data) // 300)):
+    damaged = [data[:end] for end in range(8, len(data), len(data) // 12)]
+    for at in range(8, len(data), max(1, len(data) // 40)):
         damaged.append(data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :])
     for one in damaged:
         try:
             read_clip(one, frame_rate=30)
         except MotionCodecError as error:
             assert "\n" not in str(error) and len(str(error)) < 400
+
+
+def test_a_library_that_crashes_is_an_error_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crash = f"import os, signal; from {hdf5.__name__} import answer"
+    real = subprocess.run
+
+    def run(command: list[str], **rest: object) -> object:
+        killed = [*command[:2], f"{crash}; os.kill(os.getpid(), signal.SIGSEGV)"]
+        return real(killed, **rest)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(hdf5.subprocess, "run", run)
+    with pytest.raises(FormatError, match="damage that its library crashes on"):
+        read_clip(DATA / "sleap/predictions.analysis.h5", frame_rate=30)
 
 
 def test_other_hdf5(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@
   ``point_scores`` (P, K, T).
 - *SLEAP* ``.slp``: by the package sleap-io; untracked instances are followed by position.
 
-The library below, libhdf5, is C and is known to crash on files made to crash it: what is checked
-here is what it hands over. Read HDF5 from strangers in a process of its own.
+The library below, libhdf5, is C and crashes on some damaged files. So a file is read in a process
+of its own (some 0.2 s), and such a crash is an error like any other.
 
 All are in pixels without a frame rate: the caller gives one. Links and data outside the file are
 not followed.
@@ -18,7 +18,11 @@ not followed.
 from __future__ import annotations
 
 import io
+import json
+import os
 import pickle
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,16 +31,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.clip import Clip
-from motioncodec.errors import FormatError
+from motioncodec.errors import FormatError, MotionCodecError
+from motioncodec.io.npy import read_npz, write_npz
 from motioncodec.io.people import follow_positions
 from motioncodec.io.source import Source, short
 
+_CLIP, _ERROR = b"+", b"-"
 MAGIC = b"\x89HDF\r\n\x1a\n"
 _MAX_NAMES = 2**22
 
 
 def read_hdf5(source: Source) -> Clip:
     """A clip of whichever tracker wrote the file."""
+    data = source.read_bytes()
+    source.package("h5py", "hdf5", "HDF5 files")
+    said = {
+        "name": source.name, "frame_rate": source.frame_rate, "skeleton": source.skeleton,
+        "units": source.units, "up": source.up,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", f"from {__name__} import answer; answer()"],
+        input=json.dumps(said).encode() + b"\n" + data,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    kind, told = done.stdout[:1], done.stdout[1:]
+    if kind == _CLIP and done.returncode == 0:
+        return read_npz(Source(source.name, io.BytesIO(told)))
+    if kind == _ERROR and done.returncode == 0:
+        raise FormatError(told.decode())
+    raise source.error(
+        "expected an HDF5 file of DeepLabCut or SLEAP, found damage that its library crashes on"
+    )
+
+
+def answer() -> None:
+    """The other process: reads what :func:`read_hdf5` writes, and writes a clip or an error."""
+    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    said = json.loads(stdin.readline())
+    name = said.pop("name")
+    try:
+        clip = _read(Source(name, io.BytesIO(stdin.read()), **said))
+    except MotionCodecError as error:
+        stdout.write(_ERROR + str(error).encode("utf-8", "replace"))
+    else:
+        stdout.write(_CLIP)
+        write_npz(clip, stdout)
+    stdout.flush()
+    # Without the library's own cleaning up, which may crash after all went well.
+    os._exit(0)
+
+
+def _read(source: Source) -> Clip:
     h5py = source.package("h5py", "hdf5", "HDF5 files")
     try:
         with np.errstate(all="ignore"), h5py.File(source.opened(), "r") as file:
@@ -45,7 +92,7 @@ def read_hdf5(source: Source) -> Clip:
                 return clip
         with np.errstate(all="ignore"):
             return _read_slp(source)
-    except FormatError:
+    except MotionCodecError:
         raise
     # A damaged file makes the packages raise almost anything.
     except Exception as error:
