@@ -62,7 +62,8 @@ def test_bits_are_what_the_coder_spends() -> None:
     for level, prior in enumerate(priors()):
         prior.code(coder, given_[level], given_[:level])
         expected += sum(
-            prior.bits(given_[level], given_[:level], group) for group in range(prior.groups)
+            prior.bits(given_[level], prior.known(given_[:level]), group)
+            for group in range(prior.groups)
         )
     assert 8 * len(coder.finish()) == pytest.approx(expected, abs=40)
 
@@ -84,7 +85,7 @@ def test_lengths_at_once_are_those_in_turn() -> None:
         coder = Noting()
         prior.code(coder, given_[level], given_[:level])
         for group in range(prior.groups):
-            at_once = prior.lengths(given_[level], given_[:level], group)
+            at_once = prior.lengths(given_[level], prior.known(given_[:level]), group)
             for step, lengths in enumerate(at_once):
                 found = coder.rows[step * prior.groups + group]
                 np.testing.assert_array_equal(found, frequencies_of(lengths))
