@@ -32,7 +32,7 @@ from motioncodec.batch.manifest import DONE, FAILED, SKIPPED, Manifest, Outcome,
 from motioncodec.batch.running import run_cluster, run_here, run_processes
 from motioncodec.cli.options import Command, with_options
 from motioncodec.cli.outputs import Rename, Tar, Targets, refuse_existing, refuse_terminal
-from motioncodec.cli.reporting import Report, explain, is_expected
+from motioncodec.cli.reporting import Report, explain, is_expected, shown
 from motioncodec.errors import UsageError
 from motioncodec.io import storage
 
@@ -275,7 +275,9 @@ class Batch:
                 self.standard = None
 
     def _refuse_what_has_no_place(self, binary: bool) -> None:
-        standard = [one for one in self.found if isinstance(one, Input) and one.inside == "stdin"]
+        standard = [
+            one for one in self.found if isinstance(one, Input) and one.name == shown(STANDARD)
+        ]
         if self.output is not None and self.many and not self.tar:
             raise UsageError(
                 f"-o: expected one input, found {self._count()}; use --output-dir, or -o OUT.tar"
@@ -295,8 +297,8 @@ class Batch:
             refuse_terminal(self.force)
         special = self.output is not None and storage.is_special(self.output)
         if self.remove and (to_standard or special):
-            shown = "<stdout>" if to_standard else self.output
-            raise UsageError(f"--rm: expected outputs that are files, found {shown}")
+            found = shown(STANDARD, writing=True) if to_standard else self.output
+            raise UsageError(f"--rm: expected outputs that are files, found {found}")
 
     def _count(self) -> str:
         if len(self.found) == 1:
