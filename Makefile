@@ -39,6 +39,10 @@ bench: install  ## rate and error on held-out clips (needs DATA=folder with trai
 		$(if $(OPPONENT),--opponent $(OPPONENT)) $(if $(SAMPLES),--samples $(SAMPLES))
 	$(BIN)/python benchmarks/layers.py $(DATA) --markdown benchmarks/layers.md
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/batch.py $(DATA) --markdown benchmarks/batch.md
+
+docs: install  ## command reference and manual pages from the help, pictures (needs chromium)
+	$(BIN)/python docs/generate.py --pictures
 
 golden: install  ## print the golden bytes again; --force in tests/golden/make.py overwrites them
 	$(BIN)/python tests/golden/make.py
@@ -50,5 +54,5 @@ train: install  ## train both models (hours; DATA=folder with train and val)
 train-smoke: install  ## the whole path of training in about two minutes, on a few steps
 	$(BIN)/motioncodec train motioncodec/training/configs/smoke.json --data $(DATA)
 
-.PHONY: help install demo test lint type bench golden train train-smoke
+.PHONY: help install demo test lint type bench docs golden train train-smoke
 .DEFAULT_GOAL := help

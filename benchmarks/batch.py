@@ -32,13 +32,14 @@ WAYS: tuple[tuple[str, ...], ...] = ((), ("--max-error", "5"), ("--lossless",))
 
 
 def cuts(data: Path, files: int, seconds: float) -> list[Clip]:
-    """``files`` clips of ``seconds`` each, from one capture after another, over and over."""
+    """``files`` clips of ``seconds`` each, from one capture after another, over and over; of
+    captures at one frame rate, or they would be no clip together."""
     out: list[Clip] = []
-    sources = sorted((data / "train").glob("*.npz"))
+    captures = [read_clip(path) for path in sorted((data / "train").glob("*.npz"))]
+    captures = [one for one in captures if one.frame_rate == captures[0].frame_rate]
     while len(out) < files:
         before = len(out)
-        for path in sources:
-            clip = read_clip(path)
+        for clip in captures:
             length = round(seconds * clip.frame_rate)
             for start in range(0, clip.frames - length + 1, length):
                 out.append(clip.window(start, start + length))
