@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from motioncodec.heatmap.rendering import PLANES, from_pixels, to_pixels
+from motioncodec.skeleton import CANONICAL_PARENTS
 
 
 class MomentStem(nn.Module):
@@ -85,3 +86,38 @@ def splat(centres: Tensor, peaks: Tensor, size: int = 64, sigma: float | Tensor 
         down = torch.exp(-((grid - pixels[..., v, None]) ** 2) / (2 * spread**2))
         planes.append(down[..., :, None] * across[..., None, :] * peaks[..., None, None])
     return torch.stack(planes, dim=3)
+
+
+def splat_limbs(centres: Tensor, peaks: Tensor, size: int = 64, sigma: float = 1.5) -> Tensor:
+    """All limbs in one drawing, as arXiv 2509.19252 has it: exp(-d^2 / (2 sigma^2)), d being how
+    far a pixel is from the line between two joints, and of all limbs the largest value.
+
+    Args:
+        centres: (B, T, 20, dims) in body units.
+        peaks: (B, T, 20); a limb is as high as the lower of its two ends.
+        size: height and width in pixels.
+        sigma: spread in pixels.
+
+    Returns:
+        (B, T, 1, planes, size, size).
+    """
+    pixels = to_pixels(centres, size)
+    grid = torch.arange(size, dtype=centres.dtype, device=centres.device)
+    joint = [i for i, parent in enumerate(CANONICAL_PARENTS) if parent >= 0]
+    parent = [CANONICAL_PARENTS[i] for i in joint]
+    # A lower limb is as a limb further away, so that the largest value is the least distance.
+    height = torch.minimum(peaks[..., joint], peaks[..., parent])
+    lower = -2 * sigma**2 * height.clamp_min(1e-12).log()
+    planes = []
+    for u, v in PLANES[centres.shape[-1]]:
+        begin = [pixels[..., parent, axis, None] for axis in (u, v)]
+        along = [pixels[..., joint, axis, None] - b for axis, b in zip((u, v), begin)]
+        length = (along[0].square() + along[1].square()).clamp_min(1e-9)
+        from_u, from_v = grid - begin[0], grid - begin[1]
+        share = (from_v * along[1] / length)[..., :, None] + (from_u * along[0] / length)[..., None, :]
+        share = share.clamp_(0, 1)
+        distance = (from_u[..., None, :] - share * along[0][..., None]).square_()
+        distance += (from_v[..., :, None] - share * along[1][..., None]).square_()
+        distance += lower[..., None, None]
+        planes.append(torch.exp(distance.amin(2) / (-2 * sigma**2)))
+    return torch.stack(planes, dim=2)[:, :, None]
