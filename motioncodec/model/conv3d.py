@@ -147,7 +147,7 @@ class Encoder(nn.Sequential):
 
 
 class Decoder(nn.Sequential):
-    """The encoder mirrored: (B, latent, t, s, s) to the logits of a (B, C, F t, F s, F s) volume."""
+    """The encoder mirrored: (B, latent, t, s, s) to a (B, C, F t, F s, F s) volume."""
 
     def __init__(self, config: Conv3dConfig) -> None:
         widths = config.widths[: config.halvings][::-1]
@@ -161,9 +161,8 @@ class Decoder(nn.Sequential):
         layers.append(nn.ConvTranspose3d(widths[-1], config.channels, 2, stride=2))
         super().__init__(*layers)
         # Nearly all of a heatmap is empty: so is the first guess.
-        last = self.last
-        assert last.bias is not None
-        nn.init.constant_(last.bias, -4.0)
+        assert self.last.bias is not None
+        nn.init.zeros_(self.last.bias)
 
     @property
     def last(self) -> nn.ConvTranspose3d:
@@ -213,7 +212,7 @@ class Bottleneck(NamedTuple):
     """What a training pass gives.
 
     Attributes:
-        volume: (B, C, T, S, S) logits of the reconstruction.
+        volume: (B, C, T, S, S) reconstruction, which may leave the range from 0 to 1 a little.
         commitment: of the quantizer, or the dVAE's divergence; a scalar, 0 without either.
     """
 
@@ -260,7 +259,7 @@ class Conv3dVQGAN(nn.Module):
         return found.flatten(3).permute(0, 2, 3, 1)
 
     def decode(self, vectors: Tensor) -> Tensor:
-        """(B, steps, slots, latent) to the logits of the (B, C, T, S, S) volume."""
+        """(B, steps, slots, latent) to the (B, C, T, S, S) volume."""
         grid = self.config.grid
         rows = vectors.permute(0, 3, 1, 2).unflatten(-1, (grid, grid))
         out: Tensor = self.decoder(rows)
@@ -325,7 +324,7 @@ class Conv3dVQGAN(nn.Module):
     @torch.no_grad()
     def detokenize_volume(self, tokens: Sequence[Tensor]) -> Tensor:
         """Tokens of the one level to the dense (B, C, T, S, S) volume, from 0 to 1."""
-        return torch.sigmoid(self.decode(self.codebook[tokens[0]]))
+        return self.decode(self.codebook[tokens[0]]).clamp(0, 1)
 
     def locate(self, volume: Tensor) -> Tensor:
         """Joint centres (B, T, K, D) in body units of a (B, C, T, S, S) volume of joints: the

@@ -114,7 +114,9 @@ def splat_limbs(centres: Tensor, peaks: Tensor, size: int = 64, sigma: float = 1
         along = [pixels[..., joint, axis, None] - b for axis, b in zip((u, v), begin)]
         length = (along[0].square() + along[1].square()).clamp_min(1e-9)
         from_u, from_v = grid - begin[0], grid - begin[1]
-        share = (from_v * along[1] / length)[..., :, None] + (from_u * along[0] / length)[..., None, :]
+        share = (from_v * along[1] / length)[..., :, None] + (from_u * along[0] / length)[
+            ..., None, :
+        ]
         share = share.clamp_(0, 1)
         distance = (from_u[..., None, :] - share * along[0][..., None]).square_()
         distance += (from_v[..., :, None] - share * along[1][..., None]).square_()

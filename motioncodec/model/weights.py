@@ -21,11 +21,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from motioncodec.errors import ModelError
-from motioncodec.model.config import PRESETS, Config
+from motioncodec.errors import ModelError, UsageError
+from motioncodec.model.config import AnyConfig, Conv3dConfig, read_config
 
 if TYPE_CHECKING:
+    from motioncodec.model.conv3d import Conv3dVQGAN
     from motioncodec.model.vqgan import SlotVQGAN
+
+    Network = SlotVQGAN | Conv3dVQGAN
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -63,10 +66,10 @@ class Weights:
             ) from error
 
     @cached_property
-    def config(self) -> Config:
+    def config(self) -> AnyConfig:
         """The network's shape."""
         try:
-            return Config.from_json(self.metadata["config"])
+            return read_config(self.metadata["config"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{self.path.name}: expected a model configuration, found {error!r}"
@@ -129,22 +132,30 @@ class Weights:
                 f"{self.path.name}: expected the tensors of a prior ({error})"
             ) from error
 
-    def network(self, device: str = "cpu", *, exact: bool = False) -> SlotVQGAN:
+    def network(self, device: str = "cpu", *, exact: bool = False) -> Network:
         """The network on a device, ready to tokenize: in float32, or in float64 if ``exact``."""
         return _network(self, device, exact)
 
     def depth(self, preset: str) -> int:
-        """Levels of a preset."""
-        return PRESETS.index(preset) + 1
+        """Levels of a preset.
+
+        Raises:
+            UsageError: the model has no such preset.
+        """
+        presets = self.config.presets
+        if preset not in presets:
+            raise UsageError(
+                f"model {self.name}: expected a preset that it has ({', '.join(presets)}), "
+                f"found {preset}; name that, or leave out --model"
+            )
+        return presets.index(preset) + 1
 
 
 @lru_cache(maxsize=4)
-def _network(weights: Weights, device: str, exact: bool) -> SlotVQGAN:
+def _network(weights: Weights, device: str, exact: bool) -> Network:
     import torch
 
-    from motioncodec.model.vqgan import SlotVQGAN
-
-    network = SlotVQGAN(weights.config)
+    network = build_network(weights.config)
     try:
         state = unpack_tensors(load_file(weights.path))
         if weights.config.lapped:
@@ -157,6 +168,16 @@ def _network(weights: Weights, device: str, exact: bool) -> SlotVQGAN:
         ) from error
     network = network.to(device).eval()
     return network.double() if exact else network
+
+
+def build_network(config: AnyConfig, dropout: float = 0.0) -> Network:
+    """An untrained network of either family."""
+    from motioncodec.model.conv3d import Conv3dVQGAN
+    from motioncodec.model.vqgan import SlotVQGAN
+
+    if isinstance(config, Conv3dConfig):
+        return Conv3dVQGAN(config)
+    return SlotVQGAN(config, dropout)
 
 
 def resolve_device(device: str) -> str:

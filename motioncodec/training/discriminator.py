@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from motioncodec.model.config import Config
-
 
 class Discriminator(nn.Module):
     """PatchGAN over (time, height, width): a verdict for each patch of the volume.
 
     Args:
-        config: the model's shape; every joint's planes are channels.
+        channels: of the volumes.
         width: channels after the first convolution.
     """
 
-    def __init__(self, config: Config, width: int = 32) -> None:
+    def __init__(self, channels: int, width: int = 32) -> None:
         super().__init__()
-        channels = config.joints * config.planes
         self.layers = nn.Sequential(
             nn.Conv3d(channels, width, (3, 4, 4), stride=(1, 4, 4), padding=(1, 0, 0)),
             nn.LeakyReLU(0.2),
@@ -31,6 +28,6 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, volume: Tensor) -> Tensor:
-        """(B, T, K, planes, H, W) heatmaps to (B, 1, T', H', W') verdicts."""
-        verdicts: Tensor = self.layers(volume.flatten(2, 3).transpose(1, 2))
+        """(B, C, T, H, W) heatmaps to (B, 1, T', H', W') verdicts."""
+        verdicts: Tensor = self.layers(volume)
         return verdicts

@@ -25,28 +25,38 @@ def velocity_loss(found: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
     return position_loss(found.diff(dim=1), truth.diff(dim=1), both, soft=0.002)
 
 
-def volume_loss(found: Tensor, truth: Tensor, perceptual: float = 1.0, scales: int = 3) -> Tensor:
-    """L1 plus a perceptual loss of (B, C, T, H, W) volumes from 0 to 1, each over the mean of
-    ``truth``, so that neither depends on how large an empty border is.
+def volume_loss(
+    found: Tensor, truth: Tensor, perceptual: float = 10.0, mass: float = 0.0, scales: int = 3
+) -> Tensor:
+    """L1 plus a perceptual loss of (B, C, T, H, W) volumes from 0 to 1, over the mean of ``truth``,
+    so that neither depends on how large an empty border is.
 
-    The perceptual loss compares features of a fixed bank of filters at several scales: mass, and
-    its differences along width, height and time, of cells of 2, 4, 8... pixels. Networks trained on
-    photographs, which LPIPS takes its features from, have seen nothing like a heatmap, and their
-    weights are not free of charge to a codec's size; what a viewer of heatmaps sees is where mass
-    lies and how it moves, and that is what these filters take.
+    The perceptual loss compares features of a fixed bank of filters at several scales, squared:
+    means of cells of 1, 2, 4... pixels, and their differences along width, height and time.
+    Networks trained on photographs, which LPIPS takes its features from, have seen nothing like a
+    heatmap; what a viewer of heatmaps sees is where mass lies and how it moves, and that is what
+    these filters take.
+
+    Args:
+        found, truth: the volumes.
+        perceptual: its weight.
+        mass: weight of the squared difference of the cells' sums, which leads peaks of single
+            joints, a pixel or two in an empty plane, to where they belong from far away.
+        scales: how many.
     """
     wrong = found - truth
-    mean = truth.mean().clamp_min(1e-4)
     loss = wrong.abs().mean()
     for scale in range(scales):
         if scale:
             wrong = functional.avg_pool3d(wrong, (1, 2, 2))
         features = wrong.square().mean()
+        if mass:
+            loss = loss + mass * 4.0 ** (2 * scale - 1) * features
         for axis in (2, 3, 4):
             if wrong.shape[axis] > 1:
                 features = features + wrong.diff(dim=axis).square().mean()
         loss = loss + perceptual / scales * features
-    return loss / mean
+    return loss / truth.mean().clamp_min(1e-4)
 
 
 def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:

@@ -7,16 +7,18 @@ import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from motioncodec.errors import FormatError
 from motioncodec.heatmap.placement import MODEL_RATE
-from motioncodec.model.config import Config
+from motioncodec.model.config import AnyConfig, read_config
 from motioncodec.model.moments import splat
+from motioncodec.model.quantizer import SlotQuantizer
 from motioncodec.model.vqgan import SlotVQGAN
+from motioncodec.model.weights import build_network
 from motioncodec.training.augmentation import NO_AUGMENTATION, Augmentation, Windows
 from motioncodec.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from motioncodec.training.components import start_from_components
@@ -28,6 +30,9 @@ from motioncodec.training.losses import (
     position_loss,
     velocity_loss,
 )
+
+if TYPE_CHECKING:
+    from motioncodec.model.weights import Network
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,21 @@ class TrainingConfig:
         linear: weight of the position loss of a lapped model's linear path. It keeps the encoder's
             networks from saying more than codes at their price: bits have no gradient.
         dropout: in the networks over time.
+        clip: largest norm of the gradient.
         average: decay of the averaged weights, which are what is evaluated and exported.
         adversarial_from: share of the steps after which the discriminator starts; 1 for never.
         adversarial_most: upper limit of the adaptive weight.
+        adversarial_weight: what the adaptive weight is multiplied by.
         adversarial_rows: windows in a step that are rendered for it.
         evaluate_every: steps.
         seed: of data and weights.
         precision: ``float32`` or ``bfloat16`` (autocast; codebooks stay float32).
         prior_batches, prior_steps: batches of 64 windows that the priors are fitted to, and steps
             that each level's learned prior is trained for; no part of the training either.
+        perceptual, mass: weights in the loss of volumes (conv3d:
+            :func:`motioncodec.training.losses.volume_loss`).
+        divergence: weight of the dVAE's divergence from even use of its codes.
+        temperature: of the dVAE's relaxed categories at the end; it falls from 1.
         rate_weights: for each preset the price of a bit at each of its levels, in squared network
             units, which encoders go by; given to the export, no part of the training.
         card: what the model card says beside what the run knows of itself: attribution, licence,
@@ -78,15 +89,21 @@ class TrainingConfig:
     velocity: float = 1.0
     linear: float = 0.7
     dropout: float = 0.05
+    clip: float = 1.0
     average: float = 0.998
     adversarial_from: float = 0.9
     adversarial_most: float = 0.05
+    adversarial_weight: float = 1.0
     adversarial_rows: int = 4
     evaluate_every: int = 500
     seed: int = 0
     precision: str = "bfloat16"
     prior_batches: int = 24
     prior_steps: int = 4000
+    perceptual: float = 10.0
+    mass: float = 0.0
+    divergence: float = 1e-4
+    temperature: float = 1 / 16
     rate_weights: dict[str, list[float]] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
 
@@ -106,7 +123,7 @@ class TrainingConfig:
 
 
 class Trainer:
-    """Trains one model; a run that was stopped goes on from its last checkpoint.
+    """Trains one slot model; a run that was stopped goes on from its last checkpoint.
 
     Args:
         config: of the run.
@@ -116,6 +133,10 @@ class Trainer:
         start: weights to start from instead of principal components.
     """
 
+    model: SlotVQGAN
+    average: SlotVQGAN
+    val_windows = 192
+
     def __init__(
         self,
         config: TrainingConfig,
@@ -123,45 +144,31 @@ class Trainer:
         val: Motion | None,
         folder: Path,
         device: str = "cpu",
-        start: SlotVQGAN | None = None,
+        start: Network | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.folder, self.device = config, folder, torch.device(device)
         folder.mkdir(parents=True, exist_ok=True)
-        shape = Config.from_json(json.dumps(config.model)) if start is None else start.config
-        self.model = SlotVQGAN(shape, config.dropout)
+        shape = self._shape(start)
+        self.model = build_network(shape, config.dropout)
         self.windows = Windows(
             train, shape.dims, config.frames, Augmentation(**config.augmentation), config.seed
         )
         self.val = None
         if val is not None:
             # 2D is evaluated on projections too: cameras drawn once, no noise.
-            self.val = Windows(val, shape.dims, config.frames, NO_AUGMENTATION, 1).batch(192)
+            self.val = Windows(val, shape.dims, config.frames, NO_AUGMENTATION, 1).batch(
+                self.val_windows
+            )
         self.step = 0
         self.seconds = 0.0
-        if start is not None:
-            self.model.load_state_dict(start.state_dict())
-            for coder in self.model.levels:
-                quantizer = coder.quantizer
-                if shape.lapped:
-                    # Files have shares; training keeps counts, about 100 windows of them.
-                    share = quantizer.usage / quantizer.usage.sum(-1, keepdim=True)
-                    quantizer.usage.copy_(100 * share)
-                quantizer.sums.copy_(quantizer.codebook * quantizer.usage[..., None])
-        elif not has_checkpoint(folder):
-            calm = Windows(
-                train, shape.dims, config.frames,
-                Augmentation(**{**config.augmentation, "absent": 0, "absent_2d": 0, "gap": 0}),
-                config.seed + 1,
-            )  # fmt: skip
-            noisy, seen, _ = calm.batch(config.start_windows)
-            errors = start_from_components(self.model, noisy, seen)
-            self._log(start_rms=[round(error, 4) for error in errors])
+        if start is not None or not has_checkpoint(folder):
+            self._begin(train, start)
         # To the device before there are optimisers, whose state follows the parameters'.
         self.model.to(self.device)
-        self.average = SlotVQGAN(shape).to(self.device).eval()
+        self.average = build_network(shape).to(self.device).eval()
         self.average.load_state_dict(self.model.state_dict())
-        self.discriminator = Discriminator(shape).to(self.device)
+        self.discriminator = Discriminator(self._channels()).to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
             config.learning_rate,
@@ -171,6 +178,39 @@ class Trainer:
         self.judge = torch.optim.Adam(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
         if has_checkpoint(folder):
             load_checkpoint(self)
+
+    def _shape(self, start: Network | None) -> AnyConfig:
+        """What is trained: the configured shape, or that of the weights to start from."""
+        return read_config(json.dumps(self.config.model)) if start is None else start.config
+
+    def _channels(self) -> int:
+        """Of the volumes that the discriminator sees."""
+        return self.model.config.joints * self.model.config.planes
+
+    def _quantizers(self) -> list[SlotQuantizer]:
+        """Of the model, in order."""
+        return [coder.quantizer for coder in self.model.levels]
+
+    def _begin(self, train: Motion, start: Network | None) -> None:
+        """The first step's model: from weights, or from principal components."""
+        shape, config = self.model.config, self.config
+        if start is not None:
+            self.model.load_state_dict(start.state_dict())
+            for quantizer in self._quantizers():
+                if shape.lapped:
+                    # Files have shares; training keeps counts, about 100 windows of them.
+                    share = quantizer.usage / quantizer.usage.sum(-1, keepdim=True)
+                    quantizer.usage.copy_(100 * share)
+                quantizer.sums.copy_(quantizer.codebook * quantizer.usage[..., None])
+            return
+        calm = Windows(
+            train, shape.dims, config.frames,
+            Augmentation(**{**config.augmentation, "absent": 0, "absent_2d": 0, "gap": 0}),
+            config.seed + 1,
+        )  # fmt: skip
+        noisy, seen, _ = calm.batch(config.start_windows)
+        errors = start_from_components(self.model, noisy, seen)
+        self._log(start_rms=[round(error, 4) for error in errors])
 
     def _log(self, **figures: Any) -> None:
         line = json.dumps({"step": self.step, "seconds": round(self.seconds), **figures})
@@ -208,10 +248,27 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """One step; returns its losses."""
         c = self.config
-        noisy, seen, truth = (x.to(self.device) for x in self.windows.batch(c.batch))
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         self.model.train()
+        total, losses = self._losses(*(x.to(self.device) for x in self.windows.batch(c.batch)))
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
+        self.optimizer.step()
+        with torch.no_grad():
+            decay = min(c.average, (1 + self.step) / (10 + self.step))
+            for mean, now in zip(self.average.parameters(), self.model.parameters()):
+                mean.lerp_(now, 1 - decay)
+            for kept, current in zip(self.average.buffers(), self.model.buffers()):
+                kept.copy_(current)
+        return losses
+
+    def _losses(
+        self, noisy: Tensor, seen: Tensor, truth: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Of a batch: what is minimised, and what is logged."""
+        c = self.config
         depth = len(self.model.config.levels)
         rows = [c.batch] * (depth - 1) + [max(1, int(c.batch * c.fine_share))]
         with self._autocast():
@@ -234,33 +291,26 @@ class Trainer:
             losses[f"l{i}"] = round(float(position.detach()) * 1000, 2)
         if self.step >= c.adversarial_from * c.steps:
             level = self.step % depth
+            found = out[level][0]
+            n = min(c.adversarial_rows, len(found))
+            begin = int(torch.randint(max(found.shape[1] - 32, 1), ()))
+            cut = slice(begin, begin + 32)
+            there = (seen[:n, cut] > 0).float()
+            fake = splat(found[:n, cut], there, size=32, sigma=1.0)
+            real = splat(truth[:n, cut], there, size=32, sigma=1.0)
+            last = self.model.levels[level].dec_out.weight
             adversarial, judged = self._adversarial(
-                out[level][0], truth, seen, reconstruction[level], level
+                _stacked(fake), _stacked(real), reconstruction[level], last
             )
             total = total + adversarial * (3.0**level)
             losses["judge"] = round(judged, 3)
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        with torch.no_grad():
-            decay = min(c.average, (1 + self.step) / (10 + self.step))
-            for mean, now in zip(self.average.parameters(), self.model.parameters()):
-                mean.lerp_(now, 1 - decay)
-            for kept, current in zip(self.average.buffers(), self.model.buffers()):
-                kept.copy_(current)
-        return losses
+        return total, losses
 
     def _adversarial(
-        self, found: Tensor, truth: Tensor, seen: Tensor, reconstruction: Tensor, level: int
+        self, fake: Tensor, real: Tensor, reconstruction: Tensor, last: Tensor
     ) -> tuple[Tensor, float]:
-        """The weighted generator loss of some windows, after a step of the discriminator."""
-        n = min(self.config.adversarial_rows, len(found))
-        begin = int(torch.randint(max(found.shape[1] - 32, 1), ()))
-        cut = slice(begin, begin + 32)
-        there = (seen[:n, cut] > 0).float()
-        fake = splat(found[:n, cut], there, size=32, sigma=1.0)
-        real = splat(truth[:n, cut], there, size=32, sigma=1.0)
+        """The weighted generator loss of (B, C, T, H, W) volumes, after a step of the
+        discriminator; ``last`` is the decoder's last layer."""
         with self._autocast():
             judged = hinge_discriminator_loss(
                 self.discriminator(real).float(), self.discriminator(fake.detach()).float()
@@ -270,11 +320,8 @@ class Trainer:
         self.judge.step()
         with self._autocast():
             loss = -self.discriminator(fake).float().mean()
-        coder = self.model.levels[level]
-        weight = adaptive_weight(
-            reconstruction, loss, coder.dec_out.weight, self.config.adversarial_most
-        )
-        return weight * loss, float(judged.detach())
+        weight = adaptive_weight(reconstruction, loss, last, self.config.adversarial_most)
+        return self.config.adversarial_weight * weight * loss, float(judged.detach())
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:
@@ -311,7 +358,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "model": self.model.state_dict(),
-            "sums": [coder.quantizer.sums for coder in self.model.levels],
+            "sums": [quantizer.sums for quantizer in self._quantizers()],
             "average": self.average.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -324,11 +371,16 @@ class Trainer:
         """Inverse of :meth:`state`."""
         self.step, self.seconds = state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
-        for coder, sums in zip(self.model.levels, state["sums"]):
-            coder.quantizer.sums.copy_(sums)
+        for quantizer, sums in zip(self._quantizers(), state["sums"]):
+            quantizer.sums.copy_(sums)
         self.average.load_state_dict(state["average"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.judge.load_state_dict(state["judge"])
         self.windows.generator.set_state(state["windows"])
         torch.set_rng_state(state["torch"])
+
+
+def _stacked(planes: Tensor) -> Tensor:
+    """(B, T, K, planes, H, W) to the (B, C, T, H, W) volume."""
+    return planes.flatten(2, 3).transpose(1, 2)

@@ -1,0 +1,280 @@
+"""The experiments on what arXiv 2509.19252 claims: trains every arm, measures it, writes a table.
+
+usage: python benchmarks/paper/experiments.py EXPERIMENT... --data DIR [--scale reduced] [--jobs 2]
+           [--runs runs/paper] [--output benchmarks/paper] [--device cpu]
+
+EXPERIMENT: letters of experiments.json, which says what varies; scales.json says how large networks
+and volumes are and how long arms train. DIR holds train, val and hdm05. Arms of one experiment
+differ in what its grid says and in nothing else: same windows, same steps, same start. Every arm
+starts from an autoencoder of its shape that was trained for trunk_steps (one for each seed), its
+codes from k-means of the same latents, and trains for steps more.
+
+What is there already is not trained again: a run that was stopped goes on with the next arm. Rows
+(one for each arm, seed and data set) go to OUTPUT/EXPERIMENT-SCALE.csv.
+
+Measured on windows of 64 frames, cut one after another from all clips of val and hdm05, evenly spaced
+ones if there are more than enough, rendered at the arm's size; means over windows:
+
+    SSIM, PSNR, L1, T-Std   motioncodec.heatmap.fidelity, T-Std over windows where it is defined
+    fast kept, fast true    changes of pixels above 3 Hz: energy over the original's; share in phase
+    codes used              perplexity of the tokens in these windows
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+FRAMES = 64
+PLAIN = {
+    "dims": 3, "preset": "f8", "codes": 1024, "bottleneck": "vq", "trunk": "convolution",
+    "sigma": None, "adversarial": 0, "drawing": "limbs",
+}  # fmt: skip
+"""What an arm is where its experiment says nothing; codes are 128 in 2D."""
+
+# Volumes are tens of megabytes that come and go: without these, half of the time goes to the kernel
+# handing out pages.
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": "100000000000", "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "1000000000", "MALLOC_ARENA_MAX": "1",
+}  # fmt: skip
+
+
+def arms(experiment: dict[str, Any], scale: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every arm of an experiment with every seed."""
+    grid = experiment["grid"]
+    out = []
+    for values in itertools.product(*grid.values()):
+        arm = {**PLAIN, **dict(zip(grid, values))}
+        if "codes" not in grid and arm["dims"] == 2:
+            arm["codes"] = 128
+        arm["codes"] = min(arm["codes"], scale.get("codes_most", 1 << 30))
+        if arm["sigma"] is None:
+            arm["sigma"] = scale["model"]["sigma"]
+        for seed in range(min(experiment.get("seeds", 3), scale["seeds"])):
+            if {**arm, "seed": seed} not in out:
+                out.append({**arm, "seed": seed})
+    return out
+
+
+def trunk_of(arm: dict[str, Any]) -> dict[str, Any]:
+    """The autoencoder that an arm starts from."""
+    return {**arm, "bottleneck": "none", "codes": 1, "adversarial": 0}
+
+
+def name_of(arm: dict[str, Any], speeds: tuple[float, ...] = (1,)) -> str:
+    """A file's name that tells arms apart."""
+    words = [f"{arm['dims']}d", arm["preset"], arm["bottleneck"], arm["trunk"], arm["drawing"]]
+    words += [f"c{arm['codes']}", f"g{arm['sigma']:g}", f"a{arm['adversarial']:g}"]
+    return "-".join([*words, f"s{arm['seed']}"] + [f"x{x:g}" for x in speeds if x != 1])
+
+
+def train(arm: dict[str, Any], scale: dict[str, Any], options: argparse.Namespace, steps: int):
+    """The arm's network, trained or from its checkpoint, and the seconds that it took."""
+    import torch
+
+    from motioncodec.training.trainer import TrainingConfig
+    from motioncodec.training.volumes import VolumeTrainer
+
+    torch.set_num_threads(options.threads)
+    shape = {key: arm[key] for key in ("dims", "preset", "codes", "bottleneck", "trunk", "drawing")}
+    trunk = arm["bottleneck"] == "none" and steps == scale["trunk_steps"]
+    name = ("trunk-" if trunk else "") + name_of(arm)
+    config = TrainingConfig(
+        name=name,
+        model={"family": "conv3d", **scale["model"], **shape, "sigma": arm["sigma"]},
+        augmentation={"noise": 0, "noise_2d": 0, "gap": 0, "absent": 0, "absent_2d": 0},
+        steps=steps, evaluate_every=steps, seed=arm["seed"], clip=10.0, start_windows=512,
+        # The discriminator starts late: after a third of the arm's steps.
+        adversarial_from=1 / 3 if arm["adversarial"] else 1.0,
+        adversarial_weight=arm["adversarial"], adversarial_most=1e4, **scale["training"],
+    )  # fmt: skip
+    folder = options.runs / options.scale / name
+    start = None
+    if not trunk:
+        start, _ = train(trunk_of(arm), scale, options, scale["trunk_steps"])
+    trainer = VolumeTrainer(config, motion(options, "train"), None, folder, options.device, start)
+    trainer.train()
+    return trainer.average.cpu(), trainer.seconds
+
+
+def motion(options: argparse.Namespace, name: str):
+    """Motion of a folder, kept for the next arm."""
+    import torch
+
+    from motioncodec.training.data import Motion, load_motion, read_folder
+
+    kept = options.runs / f"motion-{name}.pt"
+    if not kept.exists():
+        options.runs.mkdir(parents=True, exist_ok=True)
+        found = load_motion(read_folder(options.data / name, quiet=True))
+        partial = kept.with_suffix(f".{os.getpid()}")
+        torch.save(vars(found), partial)
+        partial.replace(kept)
+    return Motion(**torch.load(kept))
+
+
+def windows(options: argparse.Namespace, name: str, dims: int, most: int, speed: float = 1.0):
+    """(N, 64, 20, dims) centres and (N, 64, 20) presence of windows that never vary; in 2D seen by
+    cameras drawn once."""
+    import torch
+
+    from motioncodec.training.augmentation import NO_AUGMENTATION, Windows
+
+    found = motion(options, name)
+    speed = float(speed)
+    span = FRAMES * speed
+    rows = [
+        (int(start), k * span)
+        for start, length in zip(found.starts, found.lengths)
+        for k in range(int((length - 1) // span))
+    ]
+    rows = [rows[i] for i in torch.linspace(0, len(rows) - 1, min(most, len(rows))).long()]
+    at = torch.tensor([start + begin for start, begin in rows])[:, None] + torch.arange(FRAMES) * speed
+    low = at.floor().long()
+    share = (at - low)[..., None]
+
+    def cut(values):
+        return torch.lerp(values[low], values[low + 1], share.view(*share.shape[:2], *[1] * (values.ndim - 1)))
+
+    points, seen = cut(found.points), (cut(found.seen) > 0.99).float()
+    if dims == 2:
+        # The cameras of the training windows, drawn once.
+        shot = Windows(found, 2, FRAMES, NO_AUGMENTATION, 1)
+        fixed = cut(found.heading[:, None])[..., 0], cut(found.hips)
+        shot._raw = lambda size: (points, seen, *fixed)  # type: ignore[method-assign]
+        points, seen, _ = shot.batch(len(points))
+    return points, seen
+
+
+def measure(network, centres, seen) -> dict[str, float]:
+    """Figures of a network on windows."""
+    import numpy as np
+    import torch
+
+    from motioncodec.heatmap.fidelity import by_frame, fast_kept, t_std
+
+    rows: list[dict[str, float]] = []
+    counts = np.zeros(network.config.codes)
+    with torch.no_grad():
+        for points, there in zip(centres.split(4), seen.split(4)):
+            volume = network.draw(points, there)
+            found = network(volume).volume.clamp(0, 1).numpy()
+            if network.config.bottleneck != "none":
+                tokens = network.tokenize_volume(volume).numpy()
+                counts += np.bincount(tokens.ravel(), minlength=len(counts))
+            for a, b in zip(volume.numpy(), found):
+                frames = by_frame(a, b)
+                fast = fast_kept(np.diff(a, axis=1).swapaxes(0, 1), np.diff(b, axis=1).swapaxes(0, 1), 30.0)
+                row = {key: float(values.mean()) for key, values in frames.items()}
+                rows.append({**row, "T-Std": t_std(frames), "fast kept": fast.kept, "fast true": fast.true})
+    out = {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
+    share = counts[counts > 0] / max(counts.sum(), 1)
+    out["codes used"] = float(np.exp(-(share * np.log(share)).sum())) if len(share) else float("nan")
+    return out
+
+
+def one(arm: dict[str, Any], options: argparse.Namespace, speeds: tuple[float, ...]) -> None:
+    """Trains and measures an arm; its rows go to a file of their own."""
+    scale = json.loads((HERE / "scales.json").read_text())[options.scale]
+    # An autoencoder as an arm trains as long as the others do.
+    steps = scale["steps"] if not options.trunk else scale["trunk_steps"]
+    network, seconds = train(arm, scale, options, steps)
+    if options.trunk:
+        return
+    rows = []
+    for name, speed in itertools.product(("val", "hdm05"), speeds):
+        centres, seen = windows(options, name, arm["dims"], scale["windows"], speed)
+        figures = measure(network.eval(), centres, seen)
+        rows.append({"set": name, "speed": speed, "windows": len(centres), **figures, "train s": seconds})
+    folder = options.runs / options.scale / "rows"
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{name_of(arm, speeds)}.{os.getpid()}"
+    partial.write_text(json.dumps(rows))
+    partial.replace(folder / f"{name_of(arm, speeds)}.json")
+
+
+def command(arm: dict[str, Any], options: argparse.Namespace, speeds, trunk: bool) -> None:
+    """Runs an arm in a process of its own."""
+    if trunk:
+        done = options.runs / options.scale / f"trunk-{name_of(arm)}" / "done"
+    else:
+        done = options.runs / options.scale / "rows" / f"{name_of(arm, speeds)}.json"
+    if done.exists():
+        return
+    began = time.perf_counter()
+    argv = [sys.executable, __file__, "one", "--data", options.data, "--scale", options.scale]
+    argv += ["--runs", options.runs, "--device", options.device, "--threads", options.threads]
+    argv += ["--arm", json.dumps([arm, speeds])] + ["--trunk"] * trunk
+    done_ok = subprocess.run(list(map(str, argv)), env={**MALLOC, **os.environ}, stdout=subprocess.DEVNULL)
+    if done_ok.returncode:
+        raise SystemExit(f"{name_of(arm)}: failed")
+    if trunk:
+        done.touch()
+    print(f"{'trunk ' * trunk}{name_of(arm, speeds)}: {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def table(letter: str, mine: list[dict[str, Any]], options: argparse.Namespace, speeds) -> None:
+    """Writes the rows of an experiment's arms that are done."""
+    rows = []
+    for arm in mine:
+        path = options.runs / options.scale / "rows" / f"{name_of(arm, speeds)}.json"
+        if path.exists():
+            rows += [{**arm, **row} for row in json.loads(path.read_text())]
+    if not rows:
+        return
+    path = options.output / f"{letter}-{options.scale}.csv"
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
+    print(f"{path}: {len(rows)} rows", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("experiments", nargs="+", help="letters, or all")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--scale", default="reduced")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=Path, default=Path("runs/paper"))
+    parser.add_argument("--output", type=Path, default=HERE)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--arm", help=argparse.SUPPRESS)
+    parser.add_argument("--trunk", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.arm:
+        arm, speeds = json.loads(options.arm)
+        one(arm, options, tuple(speeds))
+        return
+    known = json.loads((HERE / "experiments.json").read_text())
+    scale = json.loads((HERE / "scales.json").read_text())[options.scale]
+    letters = list(known) if options.experiments == ["all"] else options.experiments
+    motion(options, "train")
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for letter in letters:
+            speeds = tuple(known[letter].get("speeds", (1,)))
+            mine = arms(known[letter], scale)
+            trunks = []
+            for arm in map(trunk_of, mine):
+                if arm not in trunks:
+                    trunks.append(arm)
+            list(pool.map(lambda arm: command(arm, options, (1,), True), trunks))
+            list(pool.map(lambda arm: command(arm, options, speeds, False), mine))
+            table(letter, mine, options, speeds)
+
+
+if __name__ == "__main__":
+    main()
