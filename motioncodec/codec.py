@@ -109,11 +109,11 @@ def trim(
         and not rated
         and header.model
         and bare
-        and PRESETS.index(settings.preset or "f16") + 1 >= header.depth
+        and PRESETS.index(settings.preset or "f16") >= PRESETS.index(source.stream.preset)
     ):
         raise UsageError(
             f"trim: expected a stream finer than {settings.preset or 'f16'}, found one of "
-            f"{PRESETS[header.depth - 1]}"
+            f"{source.stream.preset}"
         )
     bits = settings.confidence_bits if header.lossless else header.confidence
     settings = replace(
@@ -162,7 +162,9 @@ def _near(settings: Settings, clip: Clip) -> list[str]:
     """The preset asked for, or the one that suits an error and those beside it."""
     at = PRESETS.index(settings.chosen(clip))
     near = slice(max(at - 1, 0), at + 2)
-    return [settings.preset] if settings.preset else list(PRESETS[near])
+    if settings.preset:
+        return [settings.preset]
+    return [preset for preset in PRESETS[near] if preset in settings.available]
 
 
 def _refined(clip: Clip, settings: Settings, mean: float) -> bytes:
@@ -205,7 +207,7 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
     tokens alone of the finest preset that fits, those of the one that suits such an error and as
     much of what they leave over as fits, or one with a bound."""
     most = int(rate * clip.duration / 8)
-    presets = PRESETS if settings.preset is None else (settings.preset,)
+    presets = settings.available if settings.preset is None else (settings.preset,)
     alone = None
     for preset in presets:
         data = _written(Encoding(clip, replace(settings, preset=preset, bitrate=None)))

@@ -278,8 +278,8 @@ class TokenDataset(MotionDataset):
         recording = self._recording(0)
         stream = recording.decoder.stream
         out = []
-        for level, stride in zip(stream.network.levels, stream.strides):
-            book = level.quantizer.codebook.detach().cpu().clone()
+        for codes, stride in zip(stream.network.codebooks, stream.strides):
+            book = codes.detach().cpu().clone()
             book[book.abs() > _NO_CODE] = 0.0
             out += [book] * (recording.window // stride)
         return torch.cat(out)

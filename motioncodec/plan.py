@@ -76,11 +76,20 @@ class Settings:
     lossless: bool = False
     off_by: float = 0.0
 
+    @property
+    def available(self) -> tuple[str, ...]:
+        """Presets of the model."""
+        return PRESETS if self.model is None else find_weights(self.model).config.presets
+
     def chosen(self, clip: Clip) -> str:
         """The preset, asked for or not: of what an error is asked of, the one under which files
-        came out smallest on training clips."""
+        came out smallest on training clips; of a model that has not got it, its finest."""
         if self.preset is not None:
             return self.preset
+        suits = self._suits(clip)
+        return suits if suits in self.available else self.available[-1]
+
+    def _suits(self, clip: Clip) -> str:
         if self.max_error is None and self.mean_error is None:
             return "f16"
         if clip.dims == 2:
@@ -130,7 +139,14 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
                 f"model {weights.name}: expected a model for {clip.dims}D keypoints, "
                 f"found one for {weights.config.dims}D"
             )
+        if not weights.config.locatable:
+            raise UsageError(
+                f"model {weights.name}: expected one that draws joints, of which keypoints can be "
+                "had back, found one that draws limbs"
+            )
     depth = 0 if weights is None else weights.depth(preset)
+    # How fine the preset is, whichever of the model's it is.
+    fineness = PRESETS.index(preset) + 1
     samples = [canonical_points(clip, p, sample_frames(clip, p)) for p in range(clip.persons)]
     scales: tuple[int, ...] = ()
     sizes = []
@@ -139,10 +155,10 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         scales = tuple(quantise_scale(find_scale(points)) for points in samples)
         sizes = [dequantise_scale(scale) for scale in scales]
         steps = LATER_ORIGIN_STEPS if weights.id >= FIRST_LATER else ORIGIN_STEPS
-        origin_step = steps[depth]
+        origin_step = steps[fineness]
     elif weights is not None:
         sizes = [float(np.median(find_size(points))) for points in samples if len(points)]
-        origin_step = step_exponent(_HIPS_STEP_2D[depth] * min(sizes, default=1.0))
+        origin_step = step_exponent(_HIPS_STEP_2D[fineness] * min(sizes, default=1.0))
     inside = set(covered if weights is not None else [])
     extra = [joint for joint in range(len(clip.skeleton)) if joint not in inside]
     extra = [] if settings.lossless else extra

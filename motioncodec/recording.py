@@ -23,7 +23,6 @@ from motioncodec.decoding import Decoder
 from motioncodec.errors import ContainerError, UsageError
 from motioncodec.heatmap.rendering import PLANES, SIGMA, SIZE
 from motioncodec.io import storage
-from motioncodec.model.config import PRESETS
 from motioncodec.skeleton import CANONICAL, Skeleton
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
@@ -179,8 +178,7 @@ class Recording:
     @property
     def preset(self) -> str | None:
         """``f32``, ``f16`` or ``f8``; None for a file without tokens."""
-        header = self.decoder.header
-        return PRESETS[header.depth - 1] if header.model else None
+        return self.decoder.stream.preset if self.decoder.header.model else None
 
     @property
     def max_error(self) -> float | None:

@@ -24,7 +24,6 @@ from motioncodec.heatmap.placement import (
     from_model_axes,
 )
 from motioncodec.heatmap.resampling import to_clip_rate
-from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import Weights, find_weights, resolve_device
 from motioncodec.prediction import values_of
 from motioncodec.refinement import (
@@ -47,7 +46,7 @@ from motioncodec.tracks import (
 
 if TYPE_CHECKING:
     from motioncodec.model.quantizer import Rate
-    from motioncodec.model.vqgan import SlotVQGAN
+    from motioncodec.model.weights import Network
 
 Float64 = NDArray[np.float64]
 
@@ -116,6 +115,17 @@ class Stream:
         return priors_of(self.weights)[: self.header.depth]
 
     @property
+    def preset(self) -> str:
+        """Of the stream's tokens."""
+        return self.presets[-1]
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """What the tokens of each level complete."""
+        assert self.weights is not None
+        return self.weights.config.presets[: self.header.depth]
+
+    @property
     def knows_bones(self) -> bool:
         """Whether the model sees everybody with reference bones."""
         return self.weights is not None and self.weights.config.lapped
@@ -155,13 +165,13 @@ class Stream:
         return Channels(self.covered, self.canonical, jointed, len(self.skeleton), self.header.dims)
 
     @cached_property
-    def network(self) -> SlotVQGAN:
+    def network(self) -> Network:
         """The network on its device; importing torch starts here."""
         assert self.weights is not None
         return self.weights.network(resolve_device(self.device))
 
     @cached_property
-    def exact_network(self) -> SlotVQGAN:
+    def exact_network(self) -> Network:
         """The network in float64."""
         assert self.weights is not None
         return self.weights.network(resolve_device(self.device), exact=True)
@@ -174,8 +184,7 @@ class Stream:
         assert self.weights is not None
         if self.weights.config.lapped:
             return None
-        preset = PRESETS[self.header.depth - 1]
-        prices = self.weights.rate_weights.get(preset, [0.0] * self.header.depth)
+        prices = self.weights.rate_weights.get(self.preset, [0.0] * self.header.depth)
         return [
             Rate.of(price, prior.lengths, prior.class_of, self.network.device)
             for price, prior in zip(prices, self.priors)
@@ -214,15 +223,18 @@ class Stream:
         centres = torch.from_numpy(points[None].astype(np.float32)).to(device)
         heights = torch.from_numpy(peaks[None].astype(np.float32)).to(device)
         depth = self.header.depth
-        if effort > 1 and self.network.config.lapped:
+        network = self.network
+        if effort > 1 and network.config.lapped:
+            from motioncodec.model.vqgan import SlotVQGAN
             from motioncodec.search import EFFORTS, search
 
-            window = self.network.config.window
+            assert isinstance(network, SlotVQGAN)
+            window = network.config.window
             steps = slice(frames.start // window, -(-frames.stop // window))
             priors = [p for p in self.priors if isinstance(p, NetworkPrior)]
-            tokens = search(self.network, priors, centres, heights, depth, EFFORTS[effort], steps)
+            tokens = search(network, priors, centres, heights, depth, EFFORTS[effort], steps)
         else:
-            tokens = self.network.tokenize(centres, heights, depth, self.rates)
+            tokens = network.tokenize(centres, heights, depth, self.rates)
         return [level[0].cpu().numpy().astype(np.int64) for level in tokens]
 
     def detokenize(self, tokens: list[NDArray[np.int64]], bones: Float64 | None) -> Float64:

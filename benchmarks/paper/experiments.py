@@ -12,8 +12,8 @@ codes from k-means of the same latents, and trains for steps more.
 What is there already is not trained again: a run that was stopped goes on with the next arm. Rows
 (one for each arm, seed and data set) go to OUTPUT/EXPERIMENT-SCALE.csv.
 
-Measured on windows of 64 frames, cut one after another from all clips of val and hdm05, evenly spaced
-ones if there are more than enough, rendered at the arm's size; means over windows:
+Measured on windows of 64 frames, cut one after another from all clips of val and hdm05, evenly
+spaced ones if there are more than enough, rendered at the arm's size; means over windows:
 
     SSIM, PSNR, L1, T-Std   motioncodec.heatmap.fidelity, T-Std over windows where it is defined
     fast kept, fast true    changes of pixels above 3 Hz: energy over the original's; share in phase
@@ -31,6 +31,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +141,17 @@ def windows(options: argparse.Namespace, name: str, dims: int, most: int, speed:
         for k in range(int((length - 1) // span))
     ]
     rows = [rows[i] for i in torch.linspace(0, len(rows) - 1, min(most, len(rows))).long()]
-    at = torch.tensor([start + begin for start, begin in rows])[:, None] + torch.arange(FRAMES) * speed
+    at = (
+        torch.tensor([start + begin for start, begin in rows])[:, None]
+        + torch.arange(FRAMES) * speed
+    )
     low = at.floor().long()
     share = (at - low)[..., None]
 
     def cut(values):
-        return torch.lerp(values[low], values[low + 1], share.view(*share.shape[:2], *[1] * (values.ndim - 1)))
+        return torch.lerp(
+            values[low], values[low + 1], share.view(*share.shape[:2], *[1] * (values.ndim - 1))
+        )
 
     points, seen = cut(found.points), (cut(found.seen) > 0.99).float()
     if dims == 2:
@@ -175,12 +181,18 @@ def measure(network, centres, seen) -> dict[str, float]:
                 counts += np.bincount(tokens.ravel(), minlength=len(counts))
             for a, b in zip(volume.numpy(), found):
                 frames = by_frame(a, b)
-                fast = fast_kept(np.diff(a, axis=1).swapaxes(0, 1), np.diff(b, axis=1).swapaxes(0, 1), 30.0)
+                fast = fast_kept(
+                    np.diff(a, axis=1).swapaxes(0, 1), np.diff(b, axis=1).swapaxes(0, 1), 30.0
+                )
                 row = {key: float(values.mean()) for key, values in frames.items()}
-                rows.append({**row, "T-Std": t_std(frames), "fast kept": fast.kept, "fast true": fast.true})
+                rows.append(
+                    {**row, "T-Std": t_std(frames), "fast kept": fast.kept, "fast true": fast.true}
+                )
     out = {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
     share = counts[counts > 0] / max(counts.sum(), 1)
-    out["codes used"] = float(np.exp(-(share * np.log(share)).sum())) if len(share) else float("nan")
+    out["codes used"] = (
+        float(np.exp(-(share * np.log(share)).sum())) if len(share) else float("nan")
+    )
     return out
 
 
@@ -196,7 +208,9 @@ def one(arm: dict[str, Any], options: argparse.Namespace, speeds: tuple[float, .
     for name, speed in itertools.product(("val", "hdm05"), speeds):
         centres, seen = windows(options, name, arm["dims"], scale["windows"], speed)
         figures = measure(network.eval(), centres, seen)
-        rows.append({"set": name, "speed": speed, "windows": len(centres), **figures, "train s": seconds})
+        rows.append(
+            {"set": name, "speed": speed, "windows": len(centres), **figures, "train s": seconds}
+        )
     folder = options.runs / options.scale / "rows"
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{name_of(arm, speeds)}.{os.getpid()}"
@@ -216,12 +230,16 @@ def command(arm: dict[str, Any], options: argparse.Namespace, speeds, trunk: boo
     argv = [sys.executable, __file__, "one", "--data", options.data, "--scale", options.scale]
     argv += ["--runs", options.runs, "--device", options.device, "--threads", options.threads]
     argv += ["--arm", json.dumps([arm, speeds])] + ["--trunk"] * trunk
-    done_ok = subprocess.run(list(map(str, argv)), env={**MALLOC, **os.environ}, stdout=subprocess.DEVNULL)
+    done_ok = subprocess.run(
+        list(map(str, argv)), env={**MALLOC, **os.environ}, stdout=subprocess.DEVNULL
+    )
     if done_ok.returncode:
         raise SystemExit(f"{name_of(arm)}: failed")
     if trunk:
         done.touch()
-    print(f"{'trunk ' * trunk}{name_of(arm, speeds)}: {time.perf_counter() - began:.0f} s", flush=True)
+    print(
+        f"{'trunk ' * trunk}{name_of(arm, speeds)}: {time.perf_counter() - began:.0f} s", flush=True
+    )
 
 
 def table(letter: str, mine: list[dict[str, Any]], options: argparse.Namespace, speeds) -> None:
@@ -271,8 +289,8 @@ def main() -> None:
             for arm in map(trunk_of, mine):
                 if arm not in trunks:
                     trunks.append(arm)
-            list(pool.map(lambda arm: command(arm, options, (1,), True), trunks))
-            list(pool.map(lambda arm: command(arm, options, speeds, False), mine))
+            list(pool.map(partial(command, options=options, speeds=(1,), trunk=True), trunks))
+            list(pool.map(partial(command, options=options, speeds=speeds, trunk=False), mine))
             table(letter, mine, options, speeds)
 
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from motioncodec.errors import UsageError
 from motioncodec.heatmap.placement import EXTENT
 from motioncodec.heatmap.rendering import PLANES
-from motioncodec.model.config import PRESETS
 from motioncodec.skeleton import CANONICAL
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def write_tokens(decoder: Decoder, frames: range | None, target: BinaryIO) -> No
     completes, and ``strides``, the model frames in a step of each."""
     levels = decoder.tokens(frames)
     with _archive(target) as archive:
-        for name, tokens in zip(PRESETS, levels):
+        for name, tokens in zip(decoder.stream.presets, levels):
             _write_array(archive, name, tokens)
         _write_array(archive, "strides", np.array(decoder.stream.strides, np.int64))
 

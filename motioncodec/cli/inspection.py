@@ -99,6 +99,7 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
     decoder = Decoder(file)
     reader, header = decoder.reader, decoder.header
     skeleton = Skeleton(header.names) if header.skeleton == 0 else find_skeleton(header.skeleton)
+    presets = next((one.config.presets for one in shipped() if one.id == header.model_id), PRESETS)
     damage = overhead = None
     try:
         overhead = size - sum(reader.sizes())
@@ -111,7 +112,7 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
     if damage is None:
         try:
             layers = {
-                f"tokens {PRESETS[int(name[-1]) - 1]}" if name[:-1] == "tokens " else name: share
+                f"tokens {presets[int(name[-1]) - 1]}" if name[:-1] == "tokens " else name: share
                 for name, share in decoder.layers().items()
                 if share >= 0.0005
             }
@@ -128,7 +129,7 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
         "model": names.get(header.model_id) if header.model else None,
         "model_id": header.model_id if header.model else None,
         "fingerprint": f"{header.fingerprint:08x}" if header.model else None,
-        "preset": PRESETS[header.depth - 1] if header.model else None,
+        "preset": presets[header.depth - 1] if header.model else None,
         "frames": header.frames,
         "frame_rate": header.frame_rate,
         "duration": duration,

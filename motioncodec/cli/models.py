@@ -70,11 +70,10 @@ def models(as_json: bool, quiet: bool) -> int:
 
 def _describe(weights: Weights) -> dict[str, Any]:
     from motioncodec.bitstream.header import MODEL_RATE
-    from motioncodec.model.config import PRESETS
 
     config = weights.config
     rates, total = {}, 0.0
-    for preset, level in zip(PRESETS, config.levels):
+    for preset, level in zip(config.presets, config.levels):
         total += level.slots * MODEL_RATE / level.stride
         rates[preset] = total
     return {
@@ -132,11 +131,10 @@ def train(
 
     import torch
 
-    from motioncodec.model.config import PRESETS
     from motioncodec.model.weights import find_weights, resolve_device
     from motioncodec.training.data import load_motion, read_folder
     from motioncodec.training.export import export
-    from motioncodec.training.trainer import Trainer
+    from motioncodec.training.volumes import trainer_of
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -147,14 +145,15 @@ def train(
         val = read_folder(folder / "val", quiet) if (folder / "val").is_dir() else []
         motion = load_motion(clips)
         start = None if init is None else find_weights(init).network()
-        trainer = Trainer(
+        trainer = trainer_of(settings)(
             settings, motion, load_motion(val) if val else None, run, resolve_device(device), start
         )
         figures = trainer.train()
         path = run / f"{settings.name}.safetensors"
         given = getattr(settings, "rate_weights", None) or {}
         prices = {
-            preset: list(given.get(preset, [0.0] * (i + 1))) for i, preset in enumerate(PRESETS)
+            preset: list(given.get(preset, [0.0] * (i + 1)))
+            for i, preset in enumerate(trainer.average.config.presets)
         }
         card = {
             "name": settings.name,
@@ -182,12 +181,12 @@ def _check_config(settings: TrainingConfig, path: str) -> None:
     Raises:
         FormatError: a key is not one of theirs.
     """
-    from motioncodec.model.config import Config
+    from motioncodec.model.config import read_config
     from motioncodec.training.augmentation import Augmentation
 
     try:
         # A window is what its levels say, if they are levels.
-        Config.from_json(json.dumps(settings.model)).window  # noqa: B018 - reading it is the check
+        read_config(json.dumps(settings.model)).window  # noqa: B018 - reading it is the check
         Augmentation(**settings.augmentation)
         # A name is a file's and a folder's.
         if not settings.name or os.path.basename(settings.name) != settings.name:
@@ -228,6 +227,10 @@ def evaluate(
     if not paths:
         raise UsageError(f"--data {data}: expected clips in it, found none")
     presets = [preset] if preset else list(PRESETS)
+    if model is not None and not preset:
+        from motioncodec.model.weights import find_weights
+
+        presets = list(find_weights(model).config.presets)
     pools: dict[tuple[int, str], _Pool] = {}
     report = Report(quiet)
     with report.bar(len(paths), "evaluate", "clip", scale=False) as done:

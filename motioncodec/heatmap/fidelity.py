@@ -1,8 +1,8 @@
 """How near one heatmap volume is to another: the measures of arXiv 2509.19252, and one of smearing.
 
-T-Std says how uneven an error is over time, and nothing of how large it is: a reconstruction that is
-wrong by as much in every frame has the least, and one that is perfect but for a frame has a large
-one. What smearing takes away is fast motion, so :func:`fast_kept` measures that.
+T-Std says how uneven an error is over time, and nothing of how large it is: a reconstruction that
+is wrong by as much in every frame has the least, and one that is perfect but for a frame has a
+large one. What smearing takes away is fast motion, so :func:`fast_kept` measures that.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ def ssim(planes: NDArray[np.floating], others: NDArray[np.floating]) -> Float64:
     return out
 
 
-def by_frame(
-    volume: NDArray[np.floating], other: NDArray[np.floating]
-) -> dict[str, Float64]:
+def by_frame(volume: NDArray[np.floating], other: NDArray[np.floating]) -> dict[str, Float64]:
     """(C, T, H, W) volumes from 0 to 1 to ``SSIM``, ``PSNR`` (decibels for a peak of 1, at most
     120) and ``L1`` of each of the T frames, over all channels."""
     apart = volume.astype(np.float64) - other
@@ -98,12 +96,8 @@ def fast_kept(original: NDArray[np.floating], other: NDArray[np.floating], rate:
     """
     window = np.hanning(len(original) + 2)[1:-1].reshape(-1, *[1] * (original.ndim - 1))
     fast = np.fft.rfftfreq(len(original), 1 / rate) > FAST
-    a, b = (
-        np.fft.rfft((x - x.mean(axis=0)) * window, axis=0)[fast] for x in (original, other)
-    )
+    a, b = (np.fft.rfft((x - x.mean(axis=0)) * window, axis=0)[fast] for x in (original, other))
     energy = float((np.abs(a) ** 2).sum())
     if energy <= 0:
         return Fast(float("nan"), float("nan"))
-    return Fast(
-        float((np.abs(b) ** 2).sum()) / energy, float((a.conj() * b).real.sum()) / energy
-    )
+    return Fast(float((np.abs(b) ** 2).sum()) / energy, float((a.conj() * b).real.sum()) / energy)

@@ -62,6 +62,7 @@ class Config:
     prices: tuple[float, ...] = ()
 
     presets: ClassVar[tuple[str, ...]] = PRESETS
+    locatable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.lapped and len({level.stride for level in self.levels}) > 1:
@@ -71,11 +72,6 @@ class Config:
     def planes(self) -> int:
         """Heatmap planes per joint: 1 in 2D, the three projections xy, zy, xz in 3D."""
         return 1 if self.dims == 2 else 3
-
-    @property
-    def knows_bones(self) -> bool:
-        """Whether the model sees everybody with reference bones."""
-        return self.lapped
 
     @property
     def window(self) -> int:
@@ -148,7 +144,6 @@ class Conv3dConfig:
 
     family: ClassVar[str] = "conv3d"
     lapped: ClassVar[bool] = False
-    knows_bones: ClassVar[bool] = True
     prices: ClassVar[tuple[float, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -183,6 +178,11 @@ class Conv3dConfig:
     def presets(self) -> tuple[str, ...]:
         """The one that there is."""
         return (self.preset,)
+
+    @property
+    def locatable(self) -> bool:
+        """Whether keypoints can be had back of the volume."""
+        return self.drawing == "joints"
 
     @property
     def grid(self) -> int:

@@ -12,7 +12,8 @@ decode in chunks without seams.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -24,9 +25,11 @@ from motioncodec.model.config import Conv3dConfig
 from motioncodec.model.moments import splat, splat_limbs
 from motioncodec.model.quantizer import Rate, SlotQuantizer
 
-
 CONTRAST = 16.0
 """What volumes are multiplied by: their pixels, nearly all empty, deviate by about a 16th."""
+
+PIECE = 256
+"""Model frames that are drawn at once."""
 
 
 class FrameNorm(nn.Module):
@@ -155,7 +158,7 @@ class Decoder(nn.Sequential):
             nn.Conv3d(config.latent, widths[0], 1),
             _lowest(config, widths[0]),
         ]
-        for width, after in zip(widths, widths[1:]):
+        for width, after in pairwise(widths):
             layers.append(nn.ConvTranspose3d(width, after, 2, stride=2))
             layers += [ResNetBlock(after) for _ in range(config.blocks)]
         layers.append(nn.ConvTranspose3d(widths[-1], config.channels, 2, stride=2))
@@ -208,7 +211,7 @@ class GumbelQuantizer(nn.Module):
         return self.codebook[logits.argmax(-1)], divergence
 
 
-class Bottleneck(NamedTuple):
+class Reconstruction(NamedTuple):
     """What a training pass gives.
 
     Attributes:
@@ -265,7 +268,7 @@ class Conv3dVQGAN(nn.Module):
         out: Tensor = self.decoder(rows)
         return out
 
-    def forward(self, volume: Tensor) -> Bottleneck:
+    def forward(self, volume: Tensor) -> Reconstruction:
         """Training pass over a (B, C, T, S, S) volume."""
         latents = self.encode(volume).float()
         if self.config.bottleneck == "vq":
@@ -275,7 +278,7 @@ class Conv3dVQGAN(nn.Module):
             vectors, loss = self.gumbel(latents)
         else:
             vectors, loss = latents, latents.new_zeros(())
-        return Bottleneck(self.decode(vectors).float(), loss)
+        return Reconstruction(self.decode(vectors).float(), loss)
 
     def _tokens(self, latents: Tensor) -> Tensor:
         """(B, steps, slots, latent) to (B, steps, slots) tokens."""
@@ -294,6 +297,11 @@ class Conv3dVQGAN(nn.Module):
             return self.gumbel.codebook
         return self.quantizer.codebook[0]
 
+    @property
+    def codebooks(self) -> list[Tensor]:
+        """(slots, codes, latent) of the one level, all slots alike."""
+        return [self.codebook.expand(self.config.grid**2, -1, -1)]
+
     @torch.no_grad()
     def tokenize(
         self, centres: Tensor, peaks: Tensor, depth: int = 1, rates: Sequence[Rate] | None = None
@@ -309,7 +317,22 @@ class Conv3dVQGAN(nn.Module):
         Returns:
             (B, T / stride, slots) int64.
         """
-        return [self.tokenize_volume(self.draw(centres, peaks))]
+        tokens = []
+        for low, begin, end, high in self._pieces(centres.shape[1] // self.config.factor):
+            frames = slice(low * self.config.factor, high * self.config.factor)
+            found = self.tokenize_volume(self.draw(centres[:, frames], peaks[:, frames]))
+            tokens.append(found[:, begin - low : end - low])
+        return [torch.cat(tokens, 1)]
+
+    def _pieces(self, steps: int) -> Iterator[tuple[int, int, int, int]]:
+        """Stretches of steps, each with what it looks at on either side, that bound the memory of
+        volumes: first step that is seen, first and one past the last that count, one past the last
+        that is seen."""
+        reach = self.config.margin // self.config.factor
+        piece = max(PIECE // self.config.factor, 1)
+        for begin in range(0, steps, piece):
+            end = min(begin + piece, steps)
+            yield max(begin - reach, 0), begin, end, min(end + reach, steps)
 
     @torch.no_grad()
     def tokenize_volume(self, volume: Tensor) -> Tensor:
@@ -319,7 +342,13 @@ class Conv3dVQGAN(nn.Module):
     @torch.no_grad()
     def detokenize(self, tokens: Sequence[Tensor]) -> Tensor:
         """Tokens of the one level to (B, T, K, D) joint centres in body units."""
-        return self.locate(self.detokenize_volume(tokens))
+        points = []
+        for low, begin, end, high in self._pieces(tokens[0].shape[1]):
+            volume = self.detokenize_volume([tokens[0][:, low:high]])
+            first = (begin - low) * self.config.factor
+            count = (end - begin) * self.config.factor
+            points.append(self.locate(volume[:, :, first : first + count]))
+        return torch.cat(points, 1)
 
     @torch.no_grad()
     def detokenize_volume(self, tokens: Sequence[Tensor]) -> Tensor:

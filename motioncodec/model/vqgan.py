@@ -275,6 +275,11 @@ class SlotVQGAN(nn.Module):
         return cast("list[LevelCoder | LappedCoder]", list(self.coders))
 
     @property
+    def codebooks(self) -> list[Tensor]:
+        """(slots, codes, latent) of each level."""
+        return [coder.quantizer.codebook for coder in self.levels]
+
+    @property
     def device(self) -> torch.device:
         """Where the network is."""
         return self.mean.device

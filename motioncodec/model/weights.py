@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,20 +22,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from motioncodec.errors import ModelError, UsageError
-from motioncodec.model.config import AnyConfig, Conv3dConfig, read_config
+from motioncodec.model.config import AnyConfig, Config, Conv3dConfig, read_config
 
 if TYPE_CHECKING:
     from motioncodec.model.conv3d import Conv3dVQGAN
     from motioncodec.model.vqgan import SlotVQGAN
 
-    Network = SlotVQGAN | Conv3dVQGAN
+Network: TypeAlias = "SlotVQGAN | Conv3dVQGAN"
+"""Of either family."""
 
 Tensors = dict[str, NDArray[Any]]
 
 PRIOR = "prior."
 SCALE = ".scale_of_row"
 _MATRIX = re.compile(
-    r"coders\.\d+\.((enc|dec)\.\d+\.(over_time|pointwise)|enc_in|enc_out|dec_in|dec_context|dec_out)\.weight$"
+    r"((encoder|decoder)\..+\.weight"
+    r"|coders\.\d+\.((enc|dec)\.\d+\.(over_time|pointwise)|enc_in|enc_out|dec_in|dec_context|dec_out)\.weight)$"
 )
 
 
@@ -227,9 +229,9 @@ def find_weights(key: str | int | Path) -> Weights:
 
 
 def default_weights(dims: int) -> Weights:
-    """The newest shipped weights for 2 or 3 dimensions."""
+    """The newest shipped weights of slot models for 2 or 3 dimensions."""
     for weights in reversed(shipped()):
-        if weights.config.dims == dims:
+        if isinstance(weights.config, Config) and weights.config.dims == dims:
             return weights
     raise ModelError(f"expected shipped weights for {dims} dimensions, found none")
 
@@ -240,7 +242,7 @@ def pack_tensors(state: Mapping[str, NDArray[Any]]) -> Tensors:
     numbers as int16; everything else, codebooks and linear paths among it, in float16."""
     packed: Tensors = {}
     for name, value in state.items():
-        if not _MATRIX.search(name):
+        if not _MATRIX.match(name) or value.ndim < 2:
             exact = name.endswith((".basis", ".spread")) or (
                 name == "mean" and "coders.0.basis" in state
             )
@@ -327,7 +329,7 @@ def unpack_codebooks(state: Tensors, weights: Weights) -> Tensors:
 
 def save_weights(
     path: Path,
-    network: SlotVQGAN,
+    network: Network,
     priors: list[Tensors],
     card: dict[str, Any],
     rate_weights: dict[str, list[float]],
@@ -340,7 +342,7 @@ def save_weights(
     for level, prior in enumerate(priors):
         tensors |= {f"{PRIOR}{level}.{name}": value for name, value in prior.items()}
         if network.config.lapped:
-            coder = network.levels[level]
+            coder: Any = list(cast("SlotVQGAN", network).levels)[level]
             name = f"coders.{level}.quantizer"
             pick = coder.state_dict()["pick"].cpu().numpy()
             none = coder.level.stride * network.mean.numel()

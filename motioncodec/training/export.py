@@ -13,11 +13,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motioncodec.bitstream.prior import LevelPrior
-from motioncodec.model.config import PRESETS
+from motioncodec.model.conv3d import Conv3dVQGAN
 from motioncodec.model.quantizer import Rate, SlotQuantizer
 from motioncodec.model.vqgan import SlotVQGAN
 from motioncodec.model.weights import (
+    Network,
     Tensors,
+    build_network,
     pack_tensors,
     round_codebook,
     save_weights,
@@ -38,10 +40,10 @@ def rates_of(priors: list[LevelPrior], prices: Iterable[float]) -> list[Rate]:
     return [Rate.of(price, p.lengths, p.class_of) for p, price in zip(priors, prices)]
 
 
-def as_shipped(network: SlotVQGAN) -> SlotVQGAN:
+def as_shipped(network: Network) -> Network:
     """The same network with every value rounded as it will be read back from its file."""
     state = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
-    rounded = SlotVQGAN(network.config)
+    rounded = build_network(network.config)
     rounded.load_state_dict(
         {
             name: torch.from_numpy(value)
@@ -52,7 +54,7 @@ def as_shipped(network: SlotVQGAN) -> SlotVQGAN:
 
 
 def fit_priors(
-    network: SlotVQGAN,
+    network: Network,
     motion: Motion,
     rate_weights: dict[str, list[float]],
     *,
@@ -65,19 +67,22 @@ def fit_priors(
     """Static tables from training windows, tokenized as encoders will: twice, since what a bit
     costs decides which tokens are chosen, and those what a bit costs."""
     depth = len(network.config.levels)
-    codebooks = []
-    for coder in network.levels:
-        codebooks.append(coder.quantizer.codebook.numpy())
+    presets = network.config.presets
+    codebooks = [codes.detach().numpy() for codes in network.codebooks]
+    if isinstance(network, Conv3dVQGAN):
+        # Volumes take room: more batches of fewer.
+        batch, batches = 4, batches * batch // 4
     priors: list[LevelPrior] | None = None
-    for round_ in range(2):
+    rounds = 2 if any(map(any, rate_weights.values())) else 1
+    for round_ in range(rounds):
         windows = Windows(motion, network.config.dims, frames, _MILD, seed + round_)
         runs: list[list[NDArray[np.int64]]] = [[] for _ in range(depth)]
         for _ in tqdm(
-            range(batches), desc=f"tables, round {round_ + 1} of 2", disable=quiet or None
+            range(batches), desc=f"tables, round {round_ + 1} of {rounds}", disable=quiet or None
         ):
             centres, peaks, _ = windows.batch(batch)
             for levels in range(1, depth + 1) if priors else [depth]:
-                prices = rate_weights[PRESETS[levels - 1]]
+                prices = rate_weights[presets[levels - 1]]
                 rates = rates_of(priors, prices) if priors else None
                 tokens = network.tokenize(centres, peaks, levels, rates)
                 for level, chosen in enumerate(tokens):
@@ -164,7 +169,7 @@ def fit_networks(
 
 
 def export(
-    network: SlotVQGAN,
+    network: Network,
     motion: Motion,
     path: Path,
     card: dict[str, Any],
@@ -188,7 +193,7 @@ def export(
         quiet: without a progress bar.
     """
     rounded = as_shipped(network)
-    if network.config.lapped:
+    if isinstance(rounded, SlotVQGAN) and rounded.config.lapped:
         learned = fit_networks(rounded, motion, batches=batches, steps=steps, quiet=quiet)
         save_weights(path, rounded, learned, card, rate_weights)
         return

@@ -150,7 +150,7 @@ class Trainer:
         self.config, self.folder, self.device = config, folder, torch.device(device)
         folder.mkdir(parents=True, exist_ok=True)
         shape = self._shape(start)
-        self.model = build_network(shape, config.dropout)
+        self.model = self._network(shape)
         self.windows = Windows(
             train, shape.dims, config.frames, Augmentation(**config.augmentation), config.seed
         )
@@ -166,7 +166,7 @@ class Trainer:
             self._begin(train, start)
         # To the device before there are optimisers, whose state follows the parameters'.
         self.model.to(self.device)
-        self.average = build_network(shape).to(self.device).eval()
+        self.average = self._network(shape).to(self.device).eval()
         self.average.load_state_dict(self.model.state_dict())
         self.discriminator = Discriminator(self._channels()).to(self.device)
         self.optimizer = torch.optim.AdamW(
@@ -182,6 +182,9 @@ class Trainer:
     def _shape(self, start: Network | None) -> AnyConfig:
         """What is trained: the configured shape, or that of the weights to start from."""
         return read_config(json.dumps(self.config.model)) if start is None else start.config
+
+    def _network(self, shape: AnyConfig) -> Any:
+        return build_network(shape, self.config.dropout)
 
     def _channels(self) -> int:
         """Of the volumes that the discriminator sees."""
