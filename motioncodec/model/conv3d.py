@@ -268,10 +268,13 @@ class Conv3dVQGAN(nn.Module):
         out: Tensor = self.decoder(rows)
         return out
 
-    def forward(self, volume: Tensor) -> Reconstruction:
-        """Training pass over a (B, C, T, S, S) volume."""
+    def forward(self, volume: Tensor, quantise: bool = True) -> Reconstruction:
+        """Training pass over a (B, C, T, S, S) volume; without ``quantise``, of the autoencoder that
+        is inside."""
         latents = self.encode(volume).float()
-        if self.config.bottleneck == "vq":
+        if not quantise:
+            vectors, loss = latents, latents.new_zeros(())
+        elif self.config.bottleneck == "vq":
             vectors, _, loss = self.quantizer(latents[..., None, :])
             vectors = vectors[..., 0, :]
         elif self.config.bottleneck == "gumbel":

@@ -42,16 +42,18 @@ def volume_loss(
         perceptual: its weight.
         mass: weight of the squared difference of the cells' sums, which leads peaks of single
             joints, a pixel or two in an empty plane, to where they belong from far away.
-        scales: how many.
+        scales: how many; mass has one more.
     """
     wrong = found - truth
     loss = wrong.abs().mean()
-    for scale in range(scales):
+    for scale in range(scales + bool(mass)):
         if scale:
             wrong = functional.avg_pool3d(wrong, (1, 2, 2))
         features = wrong.square().mean()
         if mass:
             loss = loss + mass * 4.0 ** (2 * scale - 1) * features
+        if scale == scales:
+            break
         for axis in (2, 3, 4):
             if wrong.shape[axis] > 1:
                 features = features + wrong.diff(dim=axis).square().mean()

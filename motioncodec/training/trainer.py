@@ -66,6 +66,8 @@ class TrainingConfig:
             that each level's learned prior is trained for; no part of the training either.
         perceptual, mass: weights in the loss of volumes (conv3d:
             :func:`motioncodec.training.losses.volume_loss`).
+        quantise_from: share of the steps before which a conv3d model's latents pass as they are;
+            then codes start from k-means of them.
         divergence: weight of the dVAE's divergence from even use of its codes.
         temperature: of the dVAE's relaxed categories at the end; it falls from 1.
         rate_weights: for each preset the price of a bit at each of its levels, in squared network
@@ -102,6 +104,7 @@ class TrainingConfig:
     prior_steps: int = 4000
     perceptual: float = 10.0
     mass: float = 0.0
+    quantise_from: float = 0.0
     divergence: float = 1e-4
     temperature: float = 1 / 16
     rate_weights: dict[str, list[float]] = field(default_factory=dict)

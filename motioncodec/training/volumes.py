@@ -59,18 +59,23 @@ class VolumeTrainer(Trainer):
                 for quantizer in self._quantizers():
                     quantizer.sums.copy_(quantizer.codebook * quantizer.usage[..., None])
                 return
-        if config.bottleneck != "none":
-            self._start_codes(train)
+        if config.bottleneck != "none" and not self.config.quantise_from:
+            self._start_codes()
 
     def _same_codes(self, start: Network) -> bool:
         c, s = self.model.config, start.config
         return isinstance(s, Conv3dConfig) and (s.bottleneck, s.codes) == (c.bottleneck, c.codes)
 
-    def _start_codes(self, train: Motion) -> None:
+    @torch.no_grad()
+    def _start_codes(self) -> None:
         """K-means codes of latents of training windows, drawn anew for the purpose."""
         c = self.config
         windows = Windows(
-            train, self.model.config.dims, c.frames, Augmentation(**c.augmentation), c.seed + 1
+            self.windows.motion,
+            self.model.config.dims,
+            c.frames,
+            Augmentation(**c.augmentation),
+            c.seed + 1,
         )
         self.model.eval()
         latents: list[Tensor] = []
@@ -81,16 +86,19 @@ class VolumeTrainer(Trainer):
             if found >= self.model.config.codes and drawn >= c.start_windows:
                 break
             drawn += c.batch
-            noisy, seen, _ = windows.batch(c.batch)
+            noisy, seen, _ = (x.to(self.model.device) for x in windows.batch(c.batch))
             rows = self.model.encode(self.model.draw(noisy, seen))
             latents.append(rows.reshape(-1, self.model.config.latent))
         rows = torch.cat(latents)[:wanted]
         if self.model.config.bottleneck == "vq":
             self.model.quantizer.start(rows[:, None])
             return
-        codes = SlotQuantizer(1, self.model.config.codes, self.model.config.latent)
+        codes = SlotQuantizer(1, self.model.config.codes, self.model.config.latent).to(rows.device)
         codes.start(rows[:, None])
         self.model.gumbel.start(codes.codebook[0], rows)
+
+    def _quantises(self, step: int) -> bool:
+        return step >= self.config.quantise_from * self.config.steps
 
     def _losses(
         self, noisy: Tensor, seen: Tensor, truth: Tensor
@@ -102,8 +110,12 @@ class VolumeTrainer(Trainer):
         if self.model.config.bottleneck == "gumbel":
             done = self.step / max(c.steps, 1)
             self.model.gumbel.temperature = c.temperature**done
+        quantise = self._quantises(self.step)
+        if quantise and self.step and not self._quantises(self.step - 1):
+            self._start_codes()
+            self.model.train()
         with self._autocast():
-            found, commitment = self.model(given)
+            found, commitment = self.model(given, quantise)
         reconstruction = volume_loss(found, wanted, c.perceptual, c.mass)
         weight = c.divergence if self.model.config.bottleneck == "gumbel" else c.commitment
         total = reconstruction + weight * commitment
@@ -127,7 +139,7 @@ class VolumeTrainer(Trainer):
         for noisy, seen, truth in zip(*(part.split(4) for part in self.val)):
             noisy, seen, truth = (x.to(self.device) for x in (noisy, seen, truth))
             given, wanted = self.average.draw(noisy, seen), self.average.draw(truth, seen)
-            found = self.average(given).volume.clamp(0, 1)
+            found = self.average(given, self._quantises(self.step)).volume.clamp(0, 1)
             total += float((found - wanted).abs().sum())
             mean += float(wanted.sum())
             frames += noisy[..., 0, 0].numel()
