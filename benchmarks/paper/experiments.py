@@ -168,10 +168,11 @@ def measure(network, centres, seen) -> dict[str, float]:
     import numpy as np
     import torch
 
-    from motioncodec.heatmap.fidelity import by_frame, fast_kept, t_std
+    from motioncodec.heatmap.fidelity import Fast, by_frame, fast_changes, t_std
 
     rows: list[dict[str, float]] = []
     counts = np.zeros(network.config.codes)
+    fast = Fast()
     with torch.no_grad():
         for points, there in zip(centres.split(4), seen.split(4)):
             volume = network.draw(points, there)
@@ -181,14 +182,13 @@ def measure(network, centres, seen) -> dict[str, float]:
                 counts += np.bincount(tokens.ravel(), minlength=len(counts))
             for a, b in zip(volume.numpy(), found):
                 frames = by_frame(a, b)
-                fast = fast_kept(
+                fast += fast_changes(
                     np.diff(a, axis=1).swapaxes(0, 1), np.diff(b, axis=1).swapaxes(0, 1), 30.0
                 )
                 row = {key: float(values.mean()) for key, values in frames.items()}
-                rows.append(
-                    {**row, "T-Std": t_std(frames), "fast kept": fast.kept, "fast true": fast.true}
-                )
+                rows.append({**row, "T-Std": t_std(frames)})
     out = {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
+    out["fast kept"], out["fast true"] = fast.kept, fast.true
     share = counts[counts > 0] / max(counts.sum(), 1)
     out["codes used"] = (
         float(np.exp(-(share * np.log(share)).sum())) if len(share) else float("nan")

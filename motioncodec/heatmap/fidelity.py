@@ -2,13 +2,13 @@
 
 T-Std says how uneven an error is over time, and nothing of how large it is: a reconstruction that
 is wrong by as much in every frame has the least, and one that is perfect but for a frame has a
-large one. What smearing takes away is fast motion, so :func:`fast_kept` measures that.
+large one. What smearing takes away is fast motion, so :func:`fast_changes` measures that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,22 +73,39 @@ def t_std(measures: Mapping[str, Float64]) -> float:
     return float(np.mean(spread))
 
 
-class Fast(NamedTuple):
-    """What became of fast changes.
+@dataclass(frozen=True)
+class Fast:
+    """Energies of fast changes, which add up over windows: a ratio for every window would be ruled
+    by those in which nobody moves.
 
     Attributes:
-        kept: energy of the reconstruction's over that of the original's: below 1 is smeared, above
-            is jitter.
-        true: share of the original's that is in the reconstruction, in phase: 1 at best; jitter
-            does not raise it.
+        original, other: of each series.
+        common: what the two have in common, in phase.
     """
 
-    kept: float
-    true: float
+    original: float = 0.0
+    other: float = 0.0
+    common: float = 0.0
+
+    def __add__(self, more: Fast) -> Fast:
+        return Fast(
+            self.original + more.original, self.other + more.other, self.common + more.common
+        )
+
+    @property
+    def kept(self) -> float:
+        """Energy of the other over the original's: below 1 is smeared, above is jitter."""
+        return self.other / self.original if self.original else float("nan")
+
+    @property
+    def true(self) -> float:
+        """Share of the original's that is in the other, in phase: 1 at best; jitter does not raise
+        it."""
+        return self.common / self.original if self.original else float("nan")
 
 
-def fast_kept(original: NDArray[np.floating], other: NDArray[np.floating], rate: float) -> Fast:
-    """Smearing: changes above :data:`FAST` of two series (T, ...), kept and true.
+def fast_changes(original: NDArray[np.floating], other: NDArray[np.floating], rate: float) -> Fast:
+    """Smearing, and jitter: what two series (T, ...) have above :data:`FAST`.
 
     Args:
         original, other: speeds of joints, or differences of pixels from frame to frame; T from 4.
@@ -97,7 +114,8 @@ def fast_kept(original: NDArray[np.floating], other: NDArray[np.floating], rate:
     window = np.hanning(len(original) + 2)[1:-1].reshape(-1, *[1] * (original.ndim - 1))
     fast = np.fft.rfftfreq(len(original), 1 / rate) > FAST
     a, b = (np.fft.rfft((x - x.mean(axis=0)) * window, axis=0)[fast] for x in (original, other))
-    energy = float((np.abs(a) ** 2).sum())
-    if energy <= 0:
-        return Fast(float("nan"), float("nan"))
-    return Fast(float((np.abs(b) ** 2).sum()) / energy, float((a.conj() * b).real.sum()) / energy)
+    return Fast(
+        float((np.abs(a) ** 2).sum()),
+        float((np.abs(b) ** 2).sum()),
+        float((a.conj() * b).real.sum()),
+    )

@@ -269,8 +269,8 @@ class Conv3dVQGAN(nn.Module):
         return out
 
     def forward(self, volume: Tensor, quantise: bool = True) -> Reconstruction:
-        """Training pass over a (B, C, T, S, S) volume; without ``quantise``, of the autoencoder that
-        is inside."""
+        """Training pass over a (B, C, T, S, S) volume; without ``quantise``, of the autoencoder
+        that is inside."""
         latents = self.encode(volume).float()
         if not quantise:
             vectors, loss = latents, latents.new_zeros(())
