@@ -51,8 +51,31 @@ train: install  ## train both models (hours; DATA=folder with train and val)
 	$(BIN)/motioncodec train motioncodec/training/configs/slots-3d.json --data $(DATA)
 	$(BIN)/motioncodec train motioncodec/training/configs/slots-2d.json --data $(DATA)
 
+PAPER := $(BIN)/python benchmarks/paper
+
+paper: install  ## the experiments on the paper's claims (hours; DATA=folder with train, val, hdm05)
+	$(PAPER)/experiments.py all --data $(DATA)
+	$(PAPER)/tstd.py --data $(DATA)
+	$(PAPER)/merging.py --data $(DATA)
+	$(PAPER)/recognition.py --data $(DATA)
+	$(PAPER)/versus.py --data $(DATA)
+	$(PAPER)/cost.py --markdown benchmarks/paper/cost.md
+	$(PAPER)/report.py
+
+SMOKE := runs/paper-smoke
+
+paper-smoke: install  ## the same on a toy, in minutes; figures mean nothing
+	mkdir -p $(SMOKE)
+	$(PAPER)/experiments.py all --data $(DATA) --scale smoke --runs $(SMOKE) --output $(SMOKE)
+	$(PAPER)/tstd.py --data $(DATA) --windows 4 --runs $(SMOKE) --output $(SMOKE)/tstd.csv
+	$(PAPER)/merging.py --data $(DATA) --windows 2 --runs $(SMOKE) --output $(SMOKE)/merging.csv
+	$(PAPER)/recognition.py --data $(DATA) --seeds 1 --limit 20 --output $(SMOKE)/h.csv
+	$(PAPER)/versus.py --data $(DATA) --scale smoke --runs $(SMOKE) --limit 2 --output $(SMOKE)/i.csv
+	$(PAPER)/cost.py --markdown $(SMOKE)/cost.md
+	$(PAPER)/report.py --scale smoke --folder $(SMOKE)
+
 train-smoke: install  ## the whole path of training in about two minutes, on a few steps
 	$(BIN)/motioncodec train motioncodec/training/configs/smoke.json --data $(DATA)
 
-.PHONY: help install demo test lint type bench docs golden train train-smoke
+.PHONY: help install demo test lint type bench docs golden train paper paper-smoke train-smoke
 .DEFAULT_GOAL := help
