@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -230,6 +231,126 @@ def test_weights_in_a_file_are_nearly_those_in_training() -> None:
     assert back.keys() == state.keys()
     for name, value in state.items():
         np.testing.assert_allclose(back[name], value, atol=np.abs(value).max() / 100)
+
+
+def by_the_format(shape: Conv3dConfig, tensors: dict[str, np.ndarray], tokens: np.ndarray) -> Any:
+    """What FORMAT.md 9.2 says of (steps, slots) tokens, in NumPy: (steps x F, 20, dims)."""
+    from scipy.special import erf
+
+    f, s = shape.factor, shape.grid
+
+    def silu(x: Any) -> Any:
+        return x / (1 + np.exp(-x))
+
+    def norm(x: Any, name: str) -> Any:
+        parts = x.reshape(8, -1, *x.shape[1:])
+        mean = parts.mean((1, 3, 4), keepdims=True)
+        spread = parts.var((1, 3, 4), keepdims=True)
+        flat = ((parts - mean) / np.sqrt(spread + 1e-5)).reshape(x.shape)
+        weight, bias = (tensors[f"{name}.norm.{part}"] for part in ("weight", "bias"))
+        return flat * weight[:, None, None, None] + bias[:, None, None, None]
+
+    def conv(x: Any, name: str) -> Any:
+        kernel, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+        edge = kernel.shape[-1] // 2
+        padded = np.pad(x, ((0, 0), *[(edge, edge)] * 3))
+        out = bias[:, None, None, None] * np.ones((1, *x.shape[1:]))
+        for i, j, k in np.ndindex(*kernel.shape[2:]):
+            part = padded[:, i : i + x.shape[1], j : j + x.shape[2], k : k + x.shape[3]]
+            out = out + np.einsum("oc,cthw->othw", kernel[:, :, i, j, k], part)
+        return out
+
+    def up(x: Any, name: str) -> Any:
+        kernel, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+        _, t, h, w = x.shape
+        out = np.zeros((kernel.shape[1], 2 * t, 2 * h, 2 * w))
+        for i, j, k in np.ndindex(2, 2, 2):
+            out[:, i::2, j::2, k::2] = np.einsum("co,cthw->othw", kernel[:, :, i, j, k], x)
+        return out + bias[:, None, None, None]
+
+    def resnet(x: Any, name: str) -> Any:
+        y = conv(silu(norm(x, f"{name}.layers.0")), f"{name}.layers.2")
+        return x + conv(silu(norm(y, f"{name}.layers.3")), f"{name}.layers.5")
+
+    def attention(x: Any, name: str, reach: int) -> Any:
+        c, t, h, w = x.shape
+        rows = norm(x, f"{name}.norm").reshape(c, t, h * w).transpose(1, 2, 0)
+        asked = rows @ tensors[f"{name}.ask.weight"].T + tensors[f"{name}.ask.bias"]
+        q, key, value = np.split(asked.reshape(t, h * w, 3 * shape.heads, -1), 3, axis=2)
+        out = np.zeros_like(rows)
+        for step in range(t):
+            near = range(max(step - reach, 0), min(step + reach + 1, t))
+            found = []
+            for head in range(shape.heads):
+                scores = [
+                    q[step, :, head] @ key[n, :, head].T / np.sqrt(c / shape.heads)
+                    + tensors[f"{name}.place"][head]
+                    + tensors[f"{name}.apart"][head, step - n + reach]
+                    for n in near
+                ]
+                weights = np.exp(np.concatenate(scores, 1))
+                weights /= weights.sum(1, keepdims=True)
+                found.append(weights @ np.concatenate([value[n, :, head] for n in near]))
+            mixed = np.concatenate(found, 1)
+            out[step] = mixed @ tensors[f"{name}.out.weight"].T + tensors[f"{name}.out.bias"]
+        return x + out.transpose(2, 0, 1).reshape(x.shape)
+
+    x = tensors["quantizer.codebook"][0][tokens].reshape(-1, s, s, shape.latent)
+    x = conv(x.transpose(3, 0, 1, 2), "decoder.0")
+    for i in range(2 * shape.blocks + (shape.trunk == "convolution")):
+        name = f"decoder.1.{i}"
+        if shape.trunk == "transformer":
+            x = attention(x, f"{name}.attention", shape.reach)
+            y = conv(norm(x, f"{name}.pointwise.0"), f"{name}.pointwise.1")
+            x = x + conv(y * 0.5 * (1 + erf(y / 2**0.5)), f"{name}.pointwise.3")
+        elif i == shape.blocks:
+            x = attention(x, name, 0)
+        else:
+            x = resnet(x, name)
+    module = 2
+    for _ in range(shape.halvings - 1):
+        x = up(x, f"decoder.{module}")
+        for block in range(shape.blocks):
+            x = resnet(x, f"decoder.{module + 1 + block}")
+        module += 1 + shape.blocks
+    volume = np.clip(up(x, f"decoder.{module}"), 0, 1)
+    assert volume.shape[1:] == (f * len(tokens), shape.size, shape.size)
+    out = np.zeros((volume.shape[1], 20, shape.dims))
+    reach = round(3 * shape.sigma)
+    pairs = [(0, 1), (2, 1), (0, 2)] if shape.dims == 3 else [(0, 1)]
+    for t, j in np.ndindex(*out.shape[:2]):
+        total, weight = np.zeros(shape.dims), np.zeros(shape.dims)
+        tops = []
+        for p, axes in enumerate(pairs):
+            plane = volume[len(pairs) * j + p, t]
+            top = plane.max()
+            row, column = np.argwhere(plane == top)[0]
+            mass = np.maximum(plane - top / 10, 0)
+            inside = np.zeros_like(mass)
+            low, left = max(row - reach, 0), max(column - reach, 0)
+            square = np.s_[low : row + reach + 1, left : column + reach + 1]
+            inside[square] = mass[square]
+            rows, columns = np.indices(plane.shape)
+            for axis, at in zip(axes, (columns, rows)):
+                total[axis] += top * (inside * at).sum() / max(inside.sum(), 1e-12)
+                weight[axis] += top
+            tops.append(top)
+        pixel = total / np.maximum(weight, 1e-12)
+        body = ((pixel + 0.5) / (shape.size / 2) - 1) * 1.28
+        out[t, j] = body if max(tops) >= 1e-3 else tensors["mean"][j]
+    return out
+
+
+@pytest.mark.parametrize("trunk", ["convolution", "transformer"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_it_decodes_as_the_format_says(trunk: str, dims: int) -> None:
+    shape = replace(SMALL, trunk=trunk, dims=dims, widths=(8, 16, 16), reach=1)
+    network = stirred(shape).double()
+    torch.nn.init.constant_(network.decoder.last.bias, 0.3)
+    tokens = torch.randint(shape.codes, (1, 4, shape.grid**2))
+    tensors = {name: value.numpy() for name, value in network.state_dict().items()}
+    expected = by_the_format(shape, tensors, tokens[0].numpy())
+    np.testing.assert_allclose(network.detokenize([tokens])[0].numpy(), expected, atol=1e-6)
 
 
 # -- training ----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 usage: python benchmarks/paper/report.py [--scale reduced] [--folder benchmarks/paper]
 
-Writes tables.md, codes.png (c) and baseline.png (e): means over seeds, from the lowest to the highest.
+Writes tables.md, codes.png (c) and baseline.png (e): means over seeds, from lowest to highest.
 """
 
 from __future__ import annotations
