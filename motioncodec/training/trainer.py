@@ -165,7 +165,7 @@ class Trainer:
             )
         self.step = 0
         self.seconds = 0.0
-        if start is not None or not has_checkpoint(folder):
+        if not has_checkpoint(folder):
             self._begin(train, start)
         # To the device before there are optimisers, whose state follows the parameters'.
         self.model.to(self.device)
