@@ -13,9 +13,8 @@ each model. Pooled over clips, joints and frames:
     spectrum      dB: speeds of each joint in Hann windows of 64 frames, log power in each band up
                   to 15 Hz, mean over windows; the mean absolute difference decoded to true
     SSIM, PSNR, L1, T-Std    of rendered heatmap planes (64 x 64, sigma 1.5 px, every
-                  fourth frame of at most 256, same placement for both): T-Std as arXiv 2509.19252's
-                  code has it: PSNR, SSIM and L1 by frame, each min-max normalised over the clip,
-                  the mean of their standard deviations
+                  fourth frame of at most 256, same placement for both):
+                  motioncodec.heatmap.fidelity, T-Std over the clip
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ import io
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 from targets import clips
 
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder, Settings, encode_clip
+from motioncodec.heatmap.fidelity import by_frame, t_std
 from motioncodec.heatmap.rendering import render_heatmaps
 
 RATE = 30.0
@@ -42,19 +41,6 @@ def spectrum(points: np.ndarray) -> np.ndarray:
     window = np.hanning(cut.shape[1])[None, :, None]
     power: np.ndarray = (np.abs(np.fft.rfft(cut * window, axis=1)) ** 2).mean(0).T
     return power
-
-
-def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(N, H, W) planes from 0 to 1 to (N,) structural similarity, uniform windows of 7."""
-    size = (1, 7, 7)
-    ma, mb = uniform_filter(a, size), uniform_filter(b, size)
-    va = uniform_filter(a * a, size) - ma * ma
-    vb = uniform_filter(b * b, size) - mb * mb
-    both = uniform_filter(a * b, size) - ma * mb
-    c1, c2 = 0.01**2, 0.03**2
-    value = (2 * ma * mb + c1) * (2 * both + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
-    out: np.ndarray = value.mean(axis=(1, 2))
-    return out
 
 
 def volumes(clip: Clip, decoder: Decoder) -> dict[str, np.ndarray]:
@@ -71,21 +57,7 @@ def volumes(clip: Clip, decoder: Decoder) -> dict[str, np.ndarray]:
         whole[:, canonical] = body
         placed = where.apply(whole)[list(frames)]
         drawn.append(render_heatmaps(placed).astype(np.float32))  # (60, F, 64, 64)
-    out: dict[str, list[float]] = {"SSIM": [], "PSNR": [], "L1": []}
-    for a, b in zip(drawn[0].transpose(1, 0, 2, 3), drawn[1].transpose(1, 0, 2, 3)):
-        out["SSIM"].append(float(ssim(a, b).mean()))
-        out["PSNR"].append(float(-10 * np.log10(max(float(((a - b) ** 2).mean()), 1e-12))))
-        out["L1"].append(float(np.abs(a - b).mean()))
-    return {name: np.array(values) for name, values in out.items()}
-
-
-def t_std(by_frame: dict[str, np.ndarray]) -> float:
-    """T-Std of one clip."""
-    spread = []
-    for values in by_frame.values():
-        low, high = values.min(), values.max()
-        spread.append(float(((values - low) / max(high - low, 1e-12)).std()))
-    return float(np.mean(spread))
+    return by_frame(*drawn)
 
 
 def measure(some: list[Clip], model: str, preset: str) -> dict[str, float]:
