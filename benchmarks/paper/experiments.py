@@ -91,8 +91,10 @@ def train(arm: dict[str, Any], scale: dict[str, Any], options: argparse.Namespac
     shape = {key: arm[key] for key in ("dims", "preset", "codes", "bottleneck", "trunk", "drawing")}
     trunk = arm["bottleneck"] == "none" and steps == scale["trunk_steps"]
     name = ("trunk-" if trunk else "") + name_of(arm)
+    # torch 2.13 on a CPU: bfloat16 gradients of a convolution over a single position are NaN.
+    single = scale["model"]["size"] == int(arm["preset"][1:])
     config = TrainingConfig(
-        name=name,
+        name=name, precision="float32" if single else "bfloat16",
         model={"family": "conv3d", **scale["model"], **shape, "sigma": arm["sigma"]},
         augmentation={"noise": 0, "noise_2d": 0, "gap": 0, "absent": 0, "absent_2d": 0},
         steps=steps, evaluate_every=steps, seed=arm["seed"], clip=10.0, start_windows=512,

@@ -260,8 +260,10 @@ class Trainer:
         total, losses = self._losses(*(x.to(self.device) for x in self.windows.batch(c.batch)))
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
-        self.optimizer.step()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
+        # A step that overflows is not taken: one would spoil everything after it.
+        if bool(norm.isfinite()):
+            self.optimizer.step()
         with torch.no_grad():
             decay = min(c.average, (1 + self.step) / (10 + self.step))
             for mean, now in zip(self.average.parameters(), self.model.parameters()):
