@@ -69,7 +69,7 @@ paper-smoke: install  ## the same on a toy, in minutes; figures mean nothing
 	$(PAPER)/experiments.py all --data $(DATA) --scale smoke --runs $(SMOKE) --output $(SMOKE)
 	$(PAPER)/tstd.py --data $(DATA) --windows 4 --runs $(SMOKE) --output $(SMOKE)/tstd.csv
 	$(PAPER)/merging.py --data $(DATA) --windows 2 --runs $(SMOKE) --output $(SMOKE)/merging.csv
-	$(PAPER)/recognition.py --data $(DATA) --seeds 1 --limit 20 --output $(SMOKE)/h.csv
+	$(PAPER)/recognition.py --data $(DATA) --seeds 1 --limit 40 --output $(SMOKE)/h.csv
 	$(PAPER)/versus.py --data $(DATA) --scale smoke --runs $(SMOKE) --limit 2 --output $(SMOKE)/i.csv
 	$(PAPER)/cost.py --markdown $(SMOKE)/cost.md
 	$(PAPER)/report.py --scale smoke --folder $(SMOKE)
