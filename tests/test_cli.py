@@ -828,7 +828,9 @@ def test_models(here: Path) -> None:
         assert len(one["fingerprint"]) == 64
         patches = {"f32": 3.75, "f16": 30.0, "f8": 240.0}
         lapped = {"f32": 11.25, "f16": 45.0, "f8": 255.0}
-        assert one["tokens_per_second"] == (lapped if one["id"] == 3 else patches)
+        conv3d = {"f8": 60.0}
+        expected = {3: lapped, 4: conv3d, 5: conv3d}.get(one["id"], patches)
+        assert one["tokens_per_second"] == expected
         assert one["name"] in run("models").stdout
 
 

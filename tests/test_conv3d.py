@@ -341,6 +341,16 @@ def by_the_format(shape: Conv3dConfig, tensors: dict[str, np.ndarray], tokens: n
     return out
 
 
+@pytest.mark.parametrize(("name", "most"), [("conv3d-3d-f8", 250.0), ("slots-3d-2", 40.0)])
+def test_what_ships_encodes_a_capture(name: str, most: float) -> None:
+    """A test of the weights: it is no match for the default, but no mean pose either."""
+    clip = read_clip(DATA.parents[1] / "examples" / "cmu_135_07.npz")
+    part = replace(clip, keypoints=clip.keypoints[:256], confidence=None)
+    decoded = round_trip(part, Settings("f8", model=name))
+    off = np.linalg.norm(decoded.keypoints - part.keypoints, axis=-1) * 1000
+    assert float(np.nanmean(off)) < most
+
+
 @pytest.mark.parametrize("trunk", ["convolution", "transformer"])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_it_decodes_as_the_format_says(trunk: str, dims: int) -> None:
