@@ -55,16 +55,25 @@ def right(features: list[Tensor], labels: Tensor, held_out: Tensor, seed: int) -
     return int((told == labels[held_out]).sum())
 
 
+def accuracy(features: list[Tensor], labels: Tensor, groups: list[str], seed: int) -> float:
+    """Share of the clips that are told right when every group in turn is left out."""
+    told = 0
+    for one in sorted(set(groups)):
+        held_out = torch.tensor([group == one for group in groups])
+        told += right(features, labels, held_out, seed)
+    return told / len(groups)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=HERE)
     options = parser.parse_args()
     files = labelled(options.data)
-    classes, actors = sorted(set(map(action, files))), sorted(set(map(actor, files)))
+    classes, actors = sorted(set(map(action, files))), list(map(actor, files))
     labels = torch.tensor([classes.index(action(path)) for path in files])
     counts = Counter(map(action, files))
-    print(f"{len(files)} clips of {len(classes)} actions by {len(actors)} actors:")
+    print(f"{len(files)} clips of {len(classes)} actions by {len(set(actors))} actors:")
     print(", ".join(f"{name} {counts[name]}" for name in classes))
     print(f"always the commonest: {max(counts.values()) / len(files):.1%}\n")
     print(f"{'':10}{'bytes a clip':>14}   accuracy, every actor left out in turn")
@@ -73,13 +82,7 @@ def main() -> None:
         ("tokens", token_features(files), sum(path.stat().st_size for path in files)),
         ("keypoints", keypoints, sum(4 * clip.numel() for clip in keypoints)),
     ):
-        found = []
-        for seed in range(options.seeds):
-            told = 0
-            for one in actors:
-                held_out = torch.tensor([actor(path) == one for path in files])
-                told += right(features, labels, held_out, seed)
-            found.append(told / len(files))
+        found = [accuracy(features, labels, actors, seed) for seed in range(options.seeds)]
         each = ", ".join(f"{share:.1%}" for share in found)
         mean = sum(found) / len(found)
         print(f"{name:10}{size / len(files):14,.0f}   {mean:.1%} (mean of seeds: {each})")

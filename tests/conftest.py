@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import settings
 from motioncodec.clip import Clip
 from motioncodec.io import read_clip
 from motioncodec.skeleton import find_skeleton
+
+if TYPE_CHECKING:
+    from motioncodec.training.data import Motion
 
 # In CI the same examples every time, so that a change is judged by what it changes; new ones are
 # looked for wherever else the tests run.
@@ -40,6 +44,17 @@ def walk() -> Clip:
 def detections() -> Clip:
     """Real OpenPose detections of one camera: several people, confidence, missing joints."""
     return read_clip(DATA / "openpose", frame_rate=60)
+
+
+@pytest.fixture(scope="session")
+def motion() -> Motion:
+    """What training draws windows from: the captures in tests/data/npz."""
+    import torch
+
+    from motioncodec.training.data import load_motion
+
+    torch.set_num_threads(1)
+    return load_motion([read_clip(path) for path in sorted((DATA / "npz").glob("*.npz"))])
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_training import check_that_it_goes_on
 from test_training import config as slots_config
 
 from motioncodec.clip import Clip
@@ -20,11 +21,10 @@ from motioncodec.heatmap.rendering import to_pixels
 from motioncodec.io import read_clip
 from motioncodec.model.config import Config, Conv3dConfig, read_config
 from motioncodec.model.conv3d import Attention, Conv3dVQGAN, GumbelQuantizer
-from motioncodec.model.moments import splat, splat_limbs
+from motioncodec.model.moments import splat, splat_limbs, stacked
 from motioncodec.model.weights import build_network, find_weights, pack_tensors, unpack_tensors
 from motioncodec.skeleton import CANONICAL_PARENTS
-from motioncodec.training.checkpoint import save_checkpoint
-from motioncodec.training.data import Motion, load_motion
+from motioncodec.training.data import Motion
 from motioncodec.training.export import export
 from motioncodec.training.losses import volume_loss
 from motioncodec.training.trainer import Trainer, TrainingConfig
@@ -34,12 +34,6 @@ DATA = Path(__file__).parent / "data"
 SMALL = Conv3dConfig(
     preset="f8", codes=16, latent=4, size=32, sigma=1.0, widths=(8, 8, 16, 16, 16), heads=2
 )
-
-
-@pytest.fixture(scope="module")
-def motion() -> Motion:
-    torch.set_num_threads(1)
-    return load_motion([read_clip(path) for path in sorted((DATA / "npz").glob("*.npz"))])
 
 
 def config(**changes: object) -> TrainingConfig:
@@ -367,7 +361,7 @@ def test_it_decodes_as_the_format_says(trunk: str, dims: int) -> None:
 
 
 def test_the_loss_is_nothing_for_what_is_right_and_grows() -> None:
-    volume = splat_limbs(pose(3, 8), torch.ones(1, 8, 20), 32, 1.0).flatten(2, 3).transpose(1, 2)
+    volume = stacked(splat_limbs(pose(3, 8), torch.ones(1, 8, 20), 32, 1.0))
     assert float(volume_loss(volume, volume, mass=1.0)) == 0
     small, large = volume * 0.9, volume * 0.5
     assert 0 < float(volume_loss(small, volume)) < float(volume_loss(large, volume))
@@ -378,10 +372,10 @@ def test_the_loss_is_nothing_for_what_is_right_and_grows() -> None:
 def test_mass_draws_a_peak_from_far_away() -> None:
     """Without it a peak that lies elsewhere does not get nearer by moving a little."""
     ones = torch.ones(1, 1, 1)
-    truth = splat(torch.zeros(1, 1, 1, 2), ones, 32, 1.0).flatten(2, 3).transpose(1, 2)
+    truth = stacked(splat(torch.zeros(1, 1, 1, 2), ones, 32, 1.0))
 
     def loss(at: float, mass: float) -> float:
-        far = splat(torch.full((1, 1, 1, 2), at), ones, 32, 1.0).flatten(2, 3).transpose(1, 2)
+        far = stacked(splat(torch.full((1, 1, 1, 2), at), ones, 32, 1.0))
         return float(volume_loss(far, truth, 0.0, mass))
 
     assert loss(0.9, 0.0) == pytest.approx(loss(0.7, 0.0), rel=1e-3)
@@ -402,21 +396,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
         model={"drawing": drawing}, quantise_from=0.4, steps=6, adversarial_from=0.6,
         evaluate_every=6,
     )  # fmt: skip
-    whole = VolumeTrainer(how, motion, motion, tmp_path / "whole")
-    figures = whole.train()
+    figures = check_that_it_goes_on(VolumeTrainer, how, motion, tmp_path, stop=3)
     assert ("val" in figures) == (drawing == "joints")
-    first = VolumeTrainer(how, motion, motion, tmp_path / "halves")
-    while first.step < 3:
-        first.train_step()
-        first.step += 1
-    save_checkpoint(first)
-    second = VolumeTrainer(how, motion, motion, tmp_path / "halves")
-    assert second.step == 3
-    second.train()
-    for (name, a), b in zip(
-        whole.average.state_dict().items(), second.average.state_dict().values()
-    ):
-        torch.testing.assert_close(a, b, msg=name)
 
 
 @pytest.mark.parametrize("bottleneck", ["vq", "gumbel", "none"])

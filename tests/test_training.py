@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ import torch
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder, Settings, encode_clip
 from motioncodec.errors import FormatError, ModelError
-from motioncodec.io import read_clip
 from motioncodec.model.weights import find_weights
 from motioncodec.training.augmentation import NO_AUGMENTATION, Augmentation, Windows
+from motioncodec.training.checkpoint import save_checkpoint
 from motioncodec.training.components import share_out
-from motioncodec.training.data import Motion, load_motion
+from motioncodec.training.data import Motion
 from motioncodec.training.export import export
 from motioncodec.training.losses import (
     adaptive_weight,
@@ -28,14 +29,7 @@ from motioncodec.training.losses import (
 )
 from motioncodec.training.trainer import Trainer, TrainingConfig
 
-DATA = Path(__file__).parent / "data"
 TINY = {"codes": 16, "latent": 4, "width": 16, "blocks": 1}
-
-
-@pytest.fixture(scope="module")
-def motion() -> Motion:
-    torch.set_num_threads(1)
-    return load_motion([read_clip(path) for path in sorted((DATA / "npz").glob("*.npz"))])
 
 
 def config(**changes: object) -> TrainingConfig:
@@ -100,26 +94,33 @@ def test_losses_by_hand() -> None:
     assert float(ratio) == pytest.approx(3.0, rel=1e-3)
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-def test_a_stopped_run_goes_on_as_if_it_had_not(motion: Motion, tmp_path: Path, dims: int) -> None:
-    how = config(model={**TINY, "dims": dims})
-    whole = Trainer(how, motion, motion, tmp_path / "whole")
-    whole.train()
-    Trainer(config(model={**TINY, "dims": dims}, steps=8), motion, motion, tmp_path / "halves")
-    first = Trainer(how, motion, motion, tmp_path / "halves")
-    while first.step < 4:
+def check_that_it_goes_on(
+    kind: type[Trainer], how: TrainingConfig, motion: Motion, folder: Path, stop: int
+) -> dict[str, Any]:
+    """A run that is stopped after so many steps ends with the weights of one that is not, whose
+    figures are returned."""
+    whole = kind(how, motion, motion, folder / "whole")
+    figures = whole.train()
+    first = kind(how, motion, motion, folder / "halves")
+    while first.step < stop:
         first.train_step()
         first.step += 1
-    from motioncodec.training.checkpoint import save_checkpoint
-
     save_checkpoint(first)
-    second = Trainer(how, motion, motion, tmp_path / "halves")
-    assert second.step == 4
+    second = kind(how, motion, motion, folder / "halves")
+    assert second.step == stop
     second.train()
     for (name, a), b in zip(
         whole.average.state_dict().items(), second.average.state_dict().values()
     ):
         torch.testing.assert_close(a, b, msg=name)
+    return figures
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_stopped_run_goes_on_as_if_it_had_not(motion: Motion, tmp_path: Path, dims: int) -> None:
+    how = config(model={**TINY, "dims": dims})
+    Trainer(config(model={**TINY, "dims": dims}, steps=8), motion, motion, tmp_path / "halves")
+    check_that_it_goes_on(Trainer, how, motion, tmp_path, stop=4)
 
 
 def test_a_checkpoint_of_another_model_is_refused(motion: Motion, tmp_path: Path) -> None:

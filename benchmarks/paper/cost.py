@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -61,17 +62,15 @@ def main() -> None:
             network = Conv3dVQGAN(Conv3dConfig.from_json(fields)).eval()
             size = sum(p.numel() for p in network.parameters()) / 1e6
             tokens = network.tokenize(centres, peaks)
-            encode = best(lambda net=network: net.tokenize(centres, peaks))  # type: ignore[misc]
-            decode = best(
-                lambda net=network, given=tokens: net.detokenize_volume(given)  # type: ignore[misc]
-            )
+            encode = best(partial(network.tokenize, centres, peaks))
+            decode = best(partial(network.detokenize_volume, tokens))
             rows.append((name, size, FRAMES / encode, FRAMES / decode))
         slots = default_weights(3).network()
         for depth, preset in ((2, "f16"), (3, "f8")):
             size = sum(p.numel() for p in slots.parameters()) / 1e6
             tokens = slots.tokenize(centres, peaks, depth)
-            encode = best(lambda d=depth: slots.tokenize(centres, peaks, d))  # type: ignore[misc]
-            decode = best(lambda given=tokens: slots.detokenize(given))  # type: ignore[misc]
+            encode = best(partial(slots.tokenize, centres, peaks, depth))
+            decode = best(partial(slots.detokenize, tokens))
             rows.append((f"slots-3d-2 {preset} (default)", size, FRAMES / encode, FRAMES / decode))
     lines = [
         f"`python benchmarks/paper/cost.py --threads {options.threads}`: {FRAMES} frames at once,",

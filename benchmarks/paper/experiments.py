@@ -80,8 +80,18 @@ def name_of(arm: dict[str, Any], speeds: tuple[float, ...] = (1,)) -> str:
     return "-".join([*words, f"s{arm['seed']}"] + [f"x{x:g}" for x in speeds if x != 1])
 
 
-def train(arm: dict[str, Any], scale: dict[str, Any], options: argparse.Namespace, steps: int):
-    """The arm's network, trained or from its checkpoint, and the seconds that it took."""
+def arguments(doc: str | None, output: str) -> argparse.ArgumentParser:
+    """What the scripts beside this one ask for, too."""
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=HERE / output)
+    parser.add_argument("--runs", type=Path, default=Path("runs/paper"))
+    return parser
+
+
+def train(arm: dict[str, Any], scale: dict[str, Any], options: argparse.Namespace, trunk: bool):
+    """The arm's network, or as a trunk the autoencoder that arms start from, trained or from its
+    checkpoint, and the seconds that it took."""
     import torch
 
     from motioncodec.training.trainer import TrainingConfig
@@ -89,7 +99,7 @@ def train(arm: dict[str, Any], scale: dict[str, Any], options: argparse.Namespac
 
     torch.set_num_threads(options.threads)
     shape = {key: arm[key] for key in ("dims", "preset", "codes", "bottleneck", "trunk", "drawing")}
-    trunk = arm["bottleneck"] == "none" and steps == scale["trunk_steps"]
+    steps = scale["trunk_steps" if trunk else "steps"]
     name = ("trunk-" if trunk else "") + name_of(arm)
     # torch 2.13 on a CPU: bfloat16 gradients of a convolution over a single position are NaN.
     single = scale["model"]["size"] == int(arm["preset"][1:])
@@ -105,7 +115,7 @@ def train(arm: dict[str, Any], scale: dict[str, Any], options: argparse.Namespac
     folder = options.runs / options.scale / name
     start = None
     if not trunk:
-        start, _ = train(trunk_of(arm), scale, options, scale["trunk_steps"])
+        start, _ = train(trunk_of(arm), scale, options, trunk=True)
     trainer = VolumeTrainer(config, motion(options, "train"), None, folder, options.device, start)
     trainer.train()
     return trainer.average.cpu(), trainer.seconds
@@ -165,12 +175,25 @@ def windows(options: argparse.Namespace, name: str, dims: int, most: int, speed:
     return points, seen
 
 
+def fidelity(a, b):
+    """Of a window's (C, T, H, W) volume and what became of it: means over frames and T-Std, and
+    what fast changes became."""
+    import numpy as np
+
+    from motioncodec.heatmap.fidelity import by_frame, fast_changes, t_std
+
+    frames = by_frame(a, b)
+    row = {key: float(values.mean()) for key, values in frames.items()}
+    changes = (np.diff(x, axis=1).swapaxes(0, 1) for x in (a, b))
+    return {**row, "T-Std": t_std(frames)}, fast_changes(*changes, 30.0)
+
+
 def measure(network, centres, seen) -> dict[str, float]:
     """Figures of a network on windows."""
     import numpy as np
     import torch
 
-    from motioncodec.heatmap.fidelity import Fast, by_frame, fast_changes, t_std
+    from motioncodec.heatmap.fidelity import Fast
 
     rows: list[dict[str, float]] = []
     counts = np.zeros(network.config.codes)
@@ -183,12 +206,9 @@ def measure(network, centres, seen) -> dict[str, float]:
                 tokens = network.tokenize_volume(volume).numpy()
                 counts += np.bincount(tokens.ravel(), minlength=len(counts))
             for a, b in zip(volume.numpy(), found):
-                frames = by_frame(a, b)
-                fast += fast_changes(
-                    np.diff(a, axis=1).swapaxes(0, 1), np.diff(b, axis=1).swapaxes(0, 1), 30.0
-                )
-                row = {key: float(values.mean()) for key, values in frames.items()}
-                rows.append({**row, "T-Std": t_std(frames)})
+                row, changes = fidelity(a, b)
+                rows.append(row)
+                fast += changes
     out = {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
     out["fast kept"], out["fast true"] = fast.kept, fast.true
     share = counts[counts > 0] / max(counts.sum(), 1)
@@ -201,9 +221,7 @@ def measure(network, centres, seen) -> dict[str, float]:
 def one(arm: dict[str, Any], options: argparse.Namespace, speeds: tuple[float, ...]) -> None:
     """Trains and measures an arm; its rows go to a file of their own."""
     scale = json.loads((HERE / "scales.json").read_text())[options.scale]
-    # An autoencoder as an arm trains as long as the others do.
-    steps = scale["steps"] if not options.trunk else scale["trunk_steps"]
-    network, seconds = train(arm, scale, options, steps)
+    network, seconds = train(arm, scale, options, options.trunk)
     if options.trunk:
         return
     rows = []
@@ -266,14 +284,11 @@ def table(letter: str, mine: list[dict[str, Any]], options: argparse.Namespace, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = arguments(__doc__, ".")
     parser.add_argument("experiments", nargs="+", help="letters, or all")
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--scale", default="reduced")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--runs", type=Path, default=Path("runs/paper"))
-    parser.add_argument("--output", type=Path, default=HERE)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--trunk", action="store_true", help=argparse.SUPPRESS)

@@ -6,18 +6,16 @@ usage: python benchmarks/paper/merging.py --data DIR [--output benchmarks/paper/
 All joints of a frame drawn into one plane (xy) by maximum, as the paper draws, averaged over the
 frames that a latent step stands for, of val at several speeds. A joint is told apart from its
 nearest neighbour where the drawing sinks by a tenth or more between the two (mean positions over
-these frames). Per-joint channels, which motioncodec's models have,
-cannot merge: this is what they are for.
+these frames). Per-joint channels, which motioncodec's models have, cannot merge:
+this is what they are for.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
-from pathlib import Path
 
 import numpy as np
-from experiments import windows
+from experiments import arguments, windows
 from scipy.ndimage import map_coordinates
 
 from motioncodec.heatmap.rendering import to_pixels
@@ -45,11 +43,8 @@ def told_apart(points: np.ndarray, size: int, sigma: float, span: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "merging.csv")
+    parser = arguments(__doc__, "merging.csv")
     parser.add_argument("--windows", type=int, default=60)
-    parser.add_argument("--runs", type=Path, default=Path("runs/paper"))
     options = parser.parse_args()
     rows = []
     for speed in (0.5, 1.0, 2.0, 4.0):

@@ -25,16 +25,15 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-from classify_tokens import right
+from actions import LEAST, WINDOW
+from classify_tokens import accuracy
 
 from motioncodec.io import read_clip
 from motioncodec.model.conv3d import Conv3dVQGAN
 from motioncodec.model.weights import default_weights, find_weights
 from motioncodec.training.data import Motion, load_motion
 
-WINDOW = 64
 FOLDS = 5
-LEAST = 4
 
 
 def hdm05(folder: Path) -> dict[Path, tuple[str, str]]:
@@ -127,15 +126,8 @@ def main() -> None:
         commonest = max(Counter(labels.tolist()).values()) / len(kept)
         rows.append((name, "always the commonest", len(kept), len(classes), commonest, 0.0))
         for kind, found in kinds.items():
-            shares = []
-            for seed in range(options.seeds):
-                told = 0
-                for group in sorted(set(groups)):
-                    out = torch.tensor([one == group for one in groups])
-                    told += right(found, labels, out, seed)
-                shares.append(told / len(kept))
-            row = (name, kind, len(kept), len(classes), np.mean(shares), np.std(shares))
-            rows.append(row)
+            shares = [accuracy(found, labels, groups, seed) for seed in range(options.seeds)]
+            rows.append((name, kind, len(kept), len(classes), np.mean(shares), np.std(shares)))
     with open(options.output, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("set", "features", "clips", "actions", "accuracy", "spread"))

@@ -9,16 +9,14 @@ and measured as the experiments measure. Lower T-Std is meant to be better.
 
 from __future__ import annotations
 
-import argparse
 import csv
-from pathlib import Path
 
 import numpy as np
 import torch
-from experiments import windows
+from experiments import arguments, fidelity, windows
 from scipy.ndimage import uniform_filter1d
 
-from motioncodec.heatmap.fidelity import Fast, by_frame, fast_changes, t_std
+from motioncodec.heatmap.fidelity import Fast
 from motioncodec.model.moments import splat_limbs
 
 
@@ -43,11 +41,8 @@ def spoilt(volume: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "tstd.csv")
+    parser = arguments(__doc__, "tstd.csv")
     parser.add_argument("--windows", type=int, default=60)
-    parser.add_argument("--runs", type=Path, default=Path("runs/paper"))
     options = parser.parse_args()
     centres, seen = windows(options, "val", 3, options.windows)
     rows: dict[str, list[dict[str, float]]] = {}
@@ -56,11 +51,9 @@ def main() -> None:
         planes = splat_limbs(points[None], there[None], 32, 1.0)[0, :, 0]
         volume = planes.transpose(0, 1).numpy().astype(np.float64)
         for name, other in spoilt(volume).items():
-            frames = by_frame(volume, other)
-            row = {key: float(values.mean()) for key, values in frames.items()}
-            rows.setdefault(name, []).append({**row, "T-Std": t_std(frames)})
-            change = (np.diff(x, axis=1).swapaxes(0, 1) for x in (volume, other))
-            fast[name] = fast.get(name, Fast()) + fast_changes(*change, 30.0)
+            row, changes = fidelity(volume, other)
+            rows.setdefault(name, []).append(row)
+            fast[name] = fast.get(name, Fast()) + changes
     with open(options.output, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(

@@ -16,21 +16,19 @@ limb drawings (3 projections, 32 pixels, sigma 1), drawn of the decoded keypoint
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
-from experiments import PLAIN, arms, motion, name_of
+from experiments import HERE, arguments, arms, motion, name_of
 from torch import Tensor
 
 from motioncodec.bitstream.entropy import Encoder
 from motioncodec.heatmap.fidelity import by_frame
 from motioncodec.model.config import PRESETS, Conv3dConfig
 from motioncodec.model.conv3d import Conv3dVQGAN
-from motioncodec.model.moments import splat_limbs
+from motioncodec.model.moments import splat_limbs, stacked
 from motioncodec.model.weights import default_weights, find_weights
 from motioncodec.stream import priors_of
 
@@ -41,7 +39,7 @@ LEAST = 4 * RATE
 def limbs(points: Tensor, seen: Tensor) -> Tensor:
     """(1, 3, T, 32, 32)."""
     drawn = [splat_limbs(p, s, 32, 1.0) for p, s in zip(points.split(256, 1), seen.split(256, 1))]
-    return torch.cat(drawn, 1).flatten(2, 3).transpose(1, 2)
+    return stacked(torch.cat(drawn, 1))
 
 
 def prior_bits(priors, tokens: list[Tensor]) -> float:
@@ -61,18 +59,16 @@ def note(
     bits: float,
     drawn: Tensor,
     truth: Tensor,
-    decoded: Tensor | None,
-    points: Tensor,
-    seen: Tensor,
+    frames: int,
+    apart: Tensor | None = None,
 ) -> None:
-    """Adds a clip's figures to those of a model."""
-    frames = by_frame(truth[0].numpy(), drawn[0].numpy())
-    add = {"bits": bits, "frames": float(points.shape[1])}
-    add |= {key: float(values.sum()) for key, values in frames.items()}
-    if decoded is not None:
-        there = seen > 0
-        apart = (decoded - points).norm(dim=-1)[there]
-        add |= {"apart": float(apart.sum()) * 1000, "joints": float(there.sum())}
+    """Adds a clip's figures to those of a model; ``apart`` has distances of joints, where it has
+    joints."""
+    found = by_frame(truth[0].numpy(), drawn[0].numpy())
+    add = {"bits": bits, "frames": float(frames)}
+    add |= {key: float(values.sum()) for key, values in found.items()}
+    if apart is not None:
+        add |= {"apart": float(apart.sum()) * 1000, "joints": float(len(apart))}
     one = totals.setdefault(what, {})
     for key, value in add.items():
         one[key] = one.get(key, 0.0) + value
@@ -80,25 +76,24 @@ def note(
 
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, default=Path("runs/paper"))
+    parser = arguments(__doc__, "i.csv")
     parser.add_argument("--scale", default="reduced")
     parser.add_argument("--model", default="conv3d-3d-f8")
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "i.csv")
     options = parser.parse_args()
-    here = Path(__file__).parent
-    scale = json.loads((here / "scales.json").read_text())[options.scale]
-    plain = {**PLAIN, "codes": min(1024, scale.get("codes_most", 1024))}
-    plain = {**plain, "sigma": scale["model"]["sigma"], "seed": 0}
-    assert plain in arms(json.loads((here / "experiments.json").read_text())["e"], scale)
+    scale = json.loads((HERE / "scales.json").read_text())[options.scale]
+    experiment = json.loads((HERE / "experiments.json").read_text())["e"]
+    plain = next(arm for arm in arms(experiment, scale) if arm["bottleneck"] == "vq")
     kept = torch.load(options.runs / options.scale / name_of(plain) / "checkpoint.pt")
     shape = Conv3dConfig.from_json(json.dumps(kept["config"]["model"]))
     paper = Conv3dVQGAN(shape).eval()
     paper.load_state_dict(kept["average"])
-    joints_weights, slots_weights = find_weights(options.model), default_weights(3)
-    joints, slots = joints_weights.network(), slots_weights.network()
+    joints, slots = find_weights(options.model), default_weights(3)
+    files = [(f"{options.model}, joints", joints.network(), priors_of(joints), 1)]
+    files += [
+        (f"{slots.name} {preset}", slots.network(), priors_of(slots), depth)
+        for depth, preset in enumerate(PRESETS, 1)
+    ]
     rows = []
     for name in ("val", "hdm05"):
         found = motion(options, name)
@@ -112,45 +107,16 @@ def main() -> None:
             truth = limbs(points, seen)
 
             tokens = paper.tokenize(points, seen)
-            lengths = paper.quantizer.lengths()[0][tokens[0]].sum()
+            lengths = float(paper.quantizer.lengths()[0][tokens[0]].sum())
             drawn = paper.detokenize_volume(tokens)
-            note(
-                totals,
-                "conv3d limbs F8, the paper's",
-                float(lengths),
-                drawn,
-                truth,
-                None,
-                points,
-                seen,
-            )
-            tokens = joints.tokenize(points, seen)
-            decoded = joints.detokenize(tokens)
-            bits = prior_bits(priors_of(joints_weights), tokens)
-            note(
-                totals,
-                f"{options.model}, joints",
-                bits,
-                limbs(decoded, seen),
-                truth,
-                decoded,
-                points,
-                seen,
-            )
-            for depth, preset in enumerate(PRESETS, 1):
-                tokens = slots.tokenize(points, seen, depth)
-                decoded = slots.detokenize(tokens)
-                bits = prior_bits(priors_of(slots_weights), tokens)
-                note(
-                    totals,
-                    f"{slots_weights.name} {preset}",
-                    bits,
-                    limbs(decoded, seen),
-                    truth,
-                    decoded,
-                    points,
-                    seen,
-                )
+            note(totals, "conv3d limbs F8, the paper's", lengths, drawn, truth, points.shape[1])
+            for what, network, priors, depth in files:
+                tokens = network.tokenize(points, seen, depth)
+                decoded = network.detokenize(tokens)
+                drawn = limbs(decoded, seen)
+                apart = (decoded - points).norm(dim=-1)[seen > 0]
+                bits = prior_bits(priors, tokens)
+                note(totals, what, bits, drawn, truth, points.shape[1], apart)
         for what, one in totals.items():
             n = one["frames"]
             mm = one["apart"] / one["joints"] if "apart" in one else float("nan")

@@ -218,7 +218,6 @@ def evaluate(
     Bits over seconds and errors over joints and frames are pooled, 2D and 3D apart.
     """
     from motioncodec.codec import Settings
-    from motioncodec.model.config import PRESETS
 
     if not os.path.isdir(data):
         raise UsageError(f"--data {data}: expected a folder, found none")
@@ -226,11 +225,7 @@ def evaluate(
     paths = list(_clip_paths(Path(data)))
     if not paths:
         raise UsageError(f"--data {data}: expected clips in it, found none")
-    presets = [preset] if preset else list(PRESETS)
-    if model is not None and not preset:
-        from motioncodec.model.weights import find_weights
-
-        presets = list(find_weights(model).config.presets)
+    presets = [preset] if preset else list(Settings(model=model).available)
     pools: dict[tuple[int, str], _Pool] = {}
     report = Report(quiet)
     with report.bar(len(paths), "evaluate", "clip", scale=False) as done:

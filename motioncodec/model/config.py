@@ -144,7 +144,6 @@ class Conv3dConfig:
 
     family: ClassVar[str] = "conv3d"
     lapped: ClassVar[bool] = False
-    prices: ClassVar[tuple[float, ...]] = ()
 
     def __post_init__(self) -> None:
         for name, known in (

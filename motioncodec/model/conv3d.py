@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from motioncodec.heatmap.rendering import FLOOR, PLANES, from_pixels
 from motioncodec.model.config import Conv3dConfig
-from motioncodec.model.moments import splat, splat_limbs
+from motioncodec.model.moments import splat, splat_limbs, stacked
 from motioncodec.model.quantizer import Rate, SlotQuantizer
 
 CONTRAST = 16.0
@@ -253,8 +253,7 @@ class Conv3dVQGAN(nn.Module):
         """(B, T, K, D) centres in body units and (B, T, K) peaks to the (B, C, T, S, S) volume."""
         c = self.config
         draw = splat if c.drawing == "joints" else splat_limbs
-        planes = draw(centres, peaks, c.size, c.sigma)
-        return planes.flatten(2, 3).transpose(1, 2)
+        return stacked(draw(centres, peaks, c.size, c.sigma))
 
     def encode(self, volume: Tensor) -> Tensor:
         """(B, C, T, S, S) to (B, steps, slots, latent), slots row by row."""

@@ -88,6 +88,11 @@ def splat(centres: Tensor, peaks: Tensor, size: int = 64, sigma: float | Tensor 
     return torch.stack(planes, dim=3)
 
 
+def stacked(planes: Tensor) -> Tensor:
+    """(B, T, K, planes, H, W) drawings to a (B, K x planes, T, H, W) volume."""
+    return planes.flatten(2, 3).transpose(1, 2)
+
+
 def splat_limbs(centres: Tensor, peaks: Tensor, size: int = 64, sigma: float = 1.5) -> Tensor:
     """All limbs in one drawing, as arXiv 2509.19252 has it: exp(-d^2 / (2 sigma^2)), d being how
     far a pixel is from the line between two joints, and of all limbs the largest value.

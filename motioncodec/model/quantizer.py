@@ -163,6 +163,11 @@ class SlotQuantizer(nn.Module):
             self.sums[slot, code] = fresh * 0.1 * even
 
     @torch.no_grad()
+    def restart(self) -> None:
+        """Averages go on from the codes and their usage as they are."""
+        self.sums.copy_(self.codebook * self.usage[..., None])
+
+    @torch.no_grad()
     def start_priced(self, latents: Tensor, rounds: int = 12) -> None:
         """Entropy-constrained start from (N, slots, latent) latents (Chou, Lookabaugh and Gray
         1989): code 0 at rest and cheap, the others drawn more often the further out they lie, since
@@ -189,7 +194,7 @@ class SlotQuantizer(nn.Module):
             mean = total.view_as(self.sums) / count.clamp_min(1)[..., None]
             self.codebook.copy_(torch.where(count[..., None] > 0, mean, self.codebook))
             self.usage.copy_(count * (100.0 / n))
-        self.sums.copy_(self.codebook * self.usage[..., None])
+        self.restart()
 
     @torch.no_grad()
     def start(self, latents: Tensor, rounds: int = 10) -> None:
@@ -210,7 +215,7 @@ class SlotQuantizer(nn.Module):
             self.codebook.copy_(torch.where(count[..., None] > 0, mean, self.codebook))
         scale = 100.0 / len(latents)
         self.usage.copy_(count * scale)
-        self.sums.copy_(self.codebook * self.usage[..., None])
+        self.restart()
 
     def perplexity(self) -> Tensor:
         """(slots,) effective number of codes in use, from 1 to ``codes``."""

@@ -342,7 +342,7 @@ def save_weights(
     for level, prior in enumerate(priors):
         tensors |= {f"{PRIOR}{level}.{name}": value for name, value in prior.items()}
         if network.config.lapped:
-            coder: Any = list(cast("SlotVQGAN", network).levels)[level]
+            coder = cast("SlotVQGAN", network).levels[level]
             name = f"coders.{level}.quantizer"
             pick = coder.state_dict()["pick"].cpu().numpy()
             none = coder.level.stride * network.mean.numel()

@@ -15,7 +15,7 @@ from torch import Tensor
 from motioncodec.errors import FormatError
 from motioncodec.heatmap.placement import MODEL_RATE
 from motioncodec.model.config import AnyConfig, read_config
-from motioncodec.model.moments import splat
+from motioncodec.model.moments import splat, stacked
 from motioncodec.model.quantizer import SlotQuantizer
 from motioncodec.model.vqgan import SlotVQGAN
 from motioncodec.model.weights import build_network
@@ -207,7 +207,7 @@ class Trainer:
                     # Files have shares; training keeps counts, about 100 windows of them.
                     share = quantizer.usage / quantizer.usage.sum(-1, keepdim=True)
                     quantizer.usage.copy_(100 * share)
-                quantizer.sums.copy_(quantizer.codebook * quantizer.usage[..., None])
+                quantizer.restart()
             return
         calm = Windows(
             train, shape.dims, config.frames,
@@ -308,7 +308,7 @@ class Trainer:
             real = splat(truth[:n, cut], there, size=32, sigma=1.0)
             last = self.model.levels[level].dec_out.weight
             adversarial, judged = self._adversarial(
-                _stacked(fake), _stacked(real), reconstruction[level], last
+                stacked(fake), stacked(real), reconstruction[level], last
             )
             total = total + adversarial * (3.0**level)
             losses["judge"] = round(judged, 3)
@@ -387,8 +387,3 @@ class Trainer:
         self.judge.load_state_dict(state["judge"])
         self.windows.generator.set_state(state["windows"])
         torch.set_rng_state(state["torch"])
-
-
-def _stacked(planes: Tensor) -> Tensor:
-    """(B, T, K, planes, H, W) to the (B, C, T, H, W) volume."""
-    return planes.flatten(2, 3).transpose(1, 2)

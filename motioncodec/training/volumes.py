@@ -49,15 +49,11 @@ class VolumeTrainer(Trainer):
         if start is not None:
             kept = start.state_dict()
             mine = self.model.state_dict()
-            self.model.load_state_dict(
-                {
-                    **mine,
-                    **{k: v for k, v in kept.items() if k in mine and v.shape == mine[k].shape},
-                }
-            )
+            fits = {k: v for k, v in kept.items() if k in mine and v.shape == mine[k].shape}
+            self.model.load_state_dict(mine | fits)
             if self._same_codes(start):
                 for quantizer in self._quantizers():
-                    quantizer.sums.copy_(quantizer.codebook * quantizer.usage[..., None])
+                    quantizer.restart()
                 return
         if config.bottleneck != "none" and not self.config.quantise_from:
             self._start_codes()
