@@ -7,7 +7,8 @@ EXPERIMENT: letters of experiments.json, which says what varies; scales.json say
 and volumes are and how long arms train. DIR holds train, val and hdm05. Arms of one experiment
 differ in what its grid says and in nothing else: same windows, same steps, same start. Every arm
 starts from an autoencoder of its shape that was trained for trunk_steps (one for each seed), its
-codes from k-means of the same latents, and trains for steps more.
+codes from k-means of the same latents, and trains for steps more; "shipped" ones go on from the
+conv3d weights that ship instead, at a fifth of the rate.
 
 What is there already is not trained again: a run that was stopped goes on with the next arm. Rows
 (one for each arm, seed and data set) go to OUTPUT/EXPERIMENT-SCALE.csv.
@@ -18,6 +19,12 @@ spaced ones if there are more than enough, rendered at the arm's size; means ove
     SSIM, PSNR, L1, T-Std   motioncodec.heatmap.fidelity, T-Std over windows where it is defined
     fast kept, fast true    changes of pixels above 3 Hz: energy over the original's; share in phase
     codes used              perplexity of the tokens in these windows
+
+and where joints are drawn, which keypoints come back from:
+
+    MPJPE                   thousandths of a body unit, which are millimetres on the reference person
+    acceleration            mean length of the error of second differences, body units / s^2
+    joints kept, true       speeds of joints above 3 Hz: energy over the original's; share in phase
 """
 
 from __future__ import annotations
@@ -37,9 +44,10 @@ from typing import Any
 
 HERE = Path(__file__).parent
 FRAMES = 64
+RATE = 30.0
 PLAIN = {
     "dims": 3, "preset": "f8", "codes": 1024, "bottleneck": "vq", "trunk": "convolution",
-    "sigma": None, "adversarial": 0, "drawing": "limbs",
+    "sigma": None, "adversarial": 0, "drawing": "limbs", "shipped": False,
 }  # fmt: skip
 """What an arm is where its experiment says nothing; codes are 128 in 2D."""
 
@@ -77,6 +85,7 @@ def name_of(arm: dict[str, Any], speeds: tuple[float, ...] = (1,)) -> str:
     """A file's name that tells arms apart."""
     words = [f"{arm['dims']}d", arm["preset"], arm["bottleneck"], arm["trunk"], arm["drawing"]]
     words += [f"c{arm['codes']}", f"g{arm['sigma']:g}", f"a{arm['adversarial']:g}"]
+    words += ["shipped"] * arm["shipped"]
     return "-".join([*words, f"s{arm['seed']}"] + [f"x{x:g}" for x in speeds if x != 1])
 
 
@@ -98,27 +107,45 @@ def train(arm: dict[str, Any], scale: dict[str, Any], options: argparse.Namespac
     from motioncodec.training.volumes import VolumeTrainer
 
     torch.set_num_threads(options.threads)
-    shape = {key: arm[key] for key in ("dims", "preset", "codes", "bottleneck", "trunk", "drawing")}
     steps = scale["trunk_steps" if trunk else "steps"]
     name = ("trunk-" if trunk else "") + name_of(arm)
     # torch 2.13 on a CPU: bfloat16 gradients of a convolution over a single position are NaN.
     single = scale["model"]["size"] == int(arm["preset"][1:])
+    shape, start, rate = model_of(arm, scale), None, scale["training"]["learning_rate"]
+    if arm["shipped"]:
+        start, rate = shipped(arm).network(), rate / 5
     config = TrainingConfig(
-        name=name, precision="float32" if single else "bfloat16",
-        model={"family": "conv3d", **scale["model"], **shape, "sigma": arm["sigma"]},
+        name=name, precision="float32" if single else options.precision,
+        model=shape,
         augmentation={"noise": 0, "noise_2d": 0, "gap": 0, "absent": 0, "absent_2d": 0},
         steps=steps, evaluate_every=steps, seed=arm["seed"], clip=10.0, start_windows=512,
         # The discriminator starts late: after a third of the arm's steps.
         adversarial_from=1 / 3 if arm["adversarial"] else 1.0,
-        adversarial_weight=arm["adversarial"], adversarial_most=1e4, **scale["training"],
+        adversarial_weight=arm["adversarial"], adversarial_most=1e4,
+        **{**scale["training"], "learning_rate": rate},
     )  # fmt: skip
     folder = options.runs / options.scale / name
-    start = None
-    if not trunk:
+    if not trunk and start is None:
         start, _ = train(trunk_of(arm), scale, options, trunk=True)
     trainer = VolumeTrainer(config, motion(options, "train"), None, folder, options.device, start)
     trainer.train()
     return trainer.average.cpu(), trainer.seconds
+
+
+def shipped(arm: dict[str, Any]):
+    """The conv3d weights that ship and are of an arm's kind."""
+    from motioncodec.model.weights import find_weights
+
+    return find_weights(f"conv3d-{arm['dims']}d-{arm['preset']}")
+
+
+def model_of(arm: dict[str, Any], scale: dict[str, Any]) -> dict[str, Any]:
+    """The shape of an arm's network: the scale's, or that of the weights that it starts from."""
+    if arm["shipped"]:
+        return {"family": "conv3d"} | json.loads(shipped(arm).config.to_json())
+    keys = ("dims", "preset", "codes", "bottleneck", "trunk", "drawing")
+    shape = {key: arm[key] for key in keys}
+    return {"family": "conv3d", **scale["model"], **shape, "sigma": arm["sigma"]}
 
 
 def motion(options: argparse.Namespace, name: str):
@@ -185,7 +212,43 @@ def fidelity(a, b):
     frames = by_frame(a, b)
     row = {key: float(values.mean()) for key, values in frames.items()}
     changes = (np.diff(x, axis=1).swapaxes(0, 1) for x in (a, b))
-    return {**row, "T-Std": t_std(frames)}, fast_changes(*changes, 30.0)
+    return {**row, "T-Std": t_std(frames)}, fast_changes(*changes, RATE)
+
+
+class Keypoints:
+    """What became of joints, over windows."""
+
+    def __init__(self) -> None:
+        from motioncodec.heatmap.fidelity import Fast
+
+        self.fast = Fast()
+        self.apart: list[Any] = []
+        self.accelerations: list[Any] = []
+
+    def add(self, found, truth, there) -> None:
+        """A window's (T, 20, D) joints in body units, found and true, and (T, 20) presence."""
+        import numpy as np
+
+        from motioncodec.heatmap.fidelity import fast_changes
+
+        self.apart.append(np.linalg.norm(found - truth, axis=-1)[there > 0])
+        # Joints come and go in no window that is fit to measure motion in.
+        mine = (there > 0).all(0)
+        wrong = np.diff((found - truth)[:, mine], 2, axis=0) * RATE**2
+        self.accelerations.append(np.linalg.norm(wrong, axis=-1).ravel())
+        speeds = (np.linalg.norm(np.diff(x[:, mine], axis=0), axis=-1) for x in (truth, found))
+        self.fast += fast_changes(*speeds, RATE)
+
+    def figures(self) -> dict[str, float]:
+        """Of all windows."""
+        import numpy as np
+
+        return {
+            "MPJPE": 1000 * float(np.concatenate(self.apart).mean()),
+            "acceleration": float(np.concatenate(self.accelerations).mean()),
+            "joints kept": self.fast.kept,
+            "joints true": self.fast.true,
+        }
 
 
 def measure(network, centres, seen) -> dict[str, float]:
@@ -198,10 +261,15 @@ def measure(network, centres, seen) -> dict[str, float]:
     rows: list[dict[str, float]] = []
     counts = np.zeros(network.config.codes)
     fast = Fast()
+    keypoints = Keypoints() if network.config.drawing == "joints" else None
     with torch.no_grad():
         for points, there in zip(centres.split(4), seen.split(4)):
             volume = network.draw(points, there)
-            found = network(volume).volume.clamp(0, 1).numpy()
+            drawn = network(volume).volume.clamp(0, 1)
+            found = drawn.numpy()
+            if keypoints is not None:
+                for window in zip(network.locate(drawn).numpy(), points.numpy(), there.numpy()):
+                    keypoints.add(*window)
             if network.config.bottleneck != "none":
                 tokens = network.tokenize_volume(volume).numpy()
                 counts += np.bincount(tokens.ravel(), minlength=len(counts))
@@ -215,7 +283,7 @@ def measure(network, centres, seen) -> dict[str, float]:
     out["codes used"] = (
         float(np.exp(-(share * np.log(share)).sum())) if len(share) else float("nan")
     )
-    return out
+    return out if keypoints is None else out | keypoints.figures()
 
 
 def one(arm: dict[str, Any], options: argparse.Namespace, speeds: tuple[float, ...]) -> None:
@@ -252,6 +320,7 @@ def command(arm: dict[str, Any], options: argparse.Namespace, speeds, trunk: boo
     began = time.perf_counter()
     argv = [sys.executable, __file__, "one", "--data", options.data, "--scale", options.scale]
     argv += ["--runs", options.runs, "--device", options.device, "--threads", options.threads]
+    argv += ["--precision", options.precision]
     argv += ["--arm", json.dumps([arm, speeds])] + ["--trunk"] * trunk
     done_ok = subprocess.run(
         list(map(str, argv)), env={**MALLOC, **os.environ}, stdout=subprocess.DEVNULL
@@ -276,7 +345,9 @@ def table(letter: str, mine: list[dict[str, Any]], options: argparse.Namespace, 
         return
     path = options.output / f"{letter}-{options.scale}.csv"
     with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        # Arms that draw joints have more figures.
+        columns = max(rows, key=len)
+        writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
         for row in rows:
             writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
@@ -290,6 +361,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--precision", default="float32",
+        help="bfloat16 halves the time of a processor that has it, and takes others 15 times as long",
+    )  # fmt: skip
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--trunk", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -307,7 +382,7 @@ def main() -> None:
             mine = arms(known[letter], scale)
             trunks = []
             for arm in map(trunk_of, mine):
-                if arm not in trunks:
+                if arm not in trunks and not arm["shipped"]:
                     trunks.append(arm)
             list(pool.map(partial(command, options=options, speeds=(1,), trunk=True), trunks))
             list(pool.map(partial(command, options=options, speeds=speeds, trunk=False), mine))
