@@ -13,15 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motioncodec.bitstream.network import BIT, NetworkPrior
-from motioncodec.model.vqgan import LappedCoder, SlotVQGAN
+from motioncodec.bitstream.network import ABREAST, BIT, NetworkPrior
+from motioncodec.model.quantizer import SlotQuantizer
+from motioncodec.model.vqgan import SlotVQGAN
 
+Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
@@ -59,127 +62,202 @@ EFFORTS = {
 }
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """What is searched for tokens of.
+
+    Attributes:
+        centres: (1, T, K, D) joint centres in body units; T a multiple of the window.
+        peaks: (1, T, K) from 0 (missing) to 1.
+        steps: those of the chunk; the others are neighbours, whose tokens stay the nearest.
+    """
+
+    centres: Tensor
+    peaks: Tensor
+    steps: slice
+
+
 def search(
     network: SlotVQGAN,
     priors: Sequence[NetworkPrior],
-    centres: Tensor,
-    peaks: Tensor,
+    stretches: Sequence[Stretch],
     depth: int,
     effort: Effort,
-    steps: slice,
-) -> list[Tensor]:
+) -> list[list[Integers]]:
     """Tokens of levels 0 to ``depth`` - 1 of a lapped model, searched for.
+
+    Stretches go through the priors side by side, which is where the time is, and through the
+    network each on its own: what becomes of one does not depend on the others.
 
     Args:
         network: the model.
         priors: of the levels.
-        centres: (1, T, K, D) joint centres in body units; T a multiple of the window.
-        peaks: (1, T, K) from 0 (missing) to 1.
+        stretches: of one clip or several.
         depth: how many levels.
         effort: how hard.
-        steps: those of the chunk; the others are neighbours, whose tokens stay the nearest.
 
     Returns:
-        For each level (1, T / stride, slots) int64.
+        For each stretch and level (T / stride, slots).
     """
-    offset, presence = network.prepare(centres, peaks)
-    seen = (presence > 0).repeat_interleave(network.config.dims, -1)
-    so_far = torch.zeros_like(offset)
-    tokens: list[Tensor] = []
+    ways = [_Way(network, one) for one in stretches]
     for level in range(depth):
-        coder, prior = network.levels[level], priors[level]
-        assert isinstance(coder, LappedCoder)
-        with torch.no_grad():
-            last = level + 1 == depth
-            latents = network.latents(coder, offset - so_far, presence, so_far, last)
-            coarser = [chosen[0, steps].cpu().numpy() for chosen in tokens]
-            chosen = coder.quantizer.assign(latents.flatten(0, 1)).view(latents.shape[:3])
-            _sweep(coder, prior, latents, chosen, coarser, steps, effort.sweeps)
-        if last and effort.descents:
-            chosen = _descend(
-                coder, prior, offset, seen, so_far, latents, chosen, coarser, steps, effort
-            )
-        tokens.append(chosen)
-        with torch.no_grad():
-            so_far = so_far + coder.carry(coder.quantizer.lookup(chosen), so_far)
-    return tokens
+        last = level + 1 == depth
+        books = _books(network.levels[level].quantizer, priors[level])
+        for way in ways:
+            way.begin(level, books, last)
+        _sweep(books, priors[level], ways, effort.sweeps)
+        for way in ways:
+            if last and effort.descents:
+                _descend(books, priors[level], way, level, effort)
+            if not last:
+                way.go_on(level)
+    return [way.tokens for way in ways]
 
 
-def _bits(prior: NetworkPrior, chosen: Tensor, coarser: Sequence[Integers], steps: slice) -> float:
-    """Bits of a level's tokens in the chunk."""
-    mine = chosen[0, steps].cpu().numpy()
-    known = prior.known(coarser)
-    return sum(prior.bits(mine, known, group) for group in range(prior.groups))
+class _Way:
+    """How far a stretch has come.
+
+    Attributes:
+        offset, presence, so_far: as the network has them.
+        latents: (steps, slots, latent) of the level at hand.
+        tokens: of each level up to the one at hand (steps, slots).
+    """
+
+    latents: Float64
+
+    def __init__(self, network: SlotVQGAN, stretch: Stretch) -> None:
+        self.network, self.steps = network, stretch.steps
+        self.offset, self.presence = network.prepare(stretch.centres, stretch.peaks)
+        self.so_far = torch.zeros_like(self.offset)
+        self.tokens: list[Integers] = []
+
+    @torch.no_grad()
+    def begin(self, level: int, books: _Books, last: bool) -> None:
+        """Latents of a level, and the tokens nearest to them."""
+        left = self.offset - self.so_far
+        coder = self.network.levels[level]
+        found = self.network.latents(coder, left, self.presence, self.so_far, last)
+        self.latents = found[0].cpu().numpy().astype(np.float64)
+        self.tokens.append(books.nearest(self.latents))
+
+    @torch.no_grad()
+    def go_on(self, level: int) -> None:
+        """To what the next level refines."""
+        coder = self.network.levels[level]
+        self.so_far = self.so_far + coder.carry(self.vectors(level), self.so_far)
+
+    def vectors(self, level: int) -> Tensor:
+        """(1, steps, slots, latent) that a level's tokens stand for."""
+        tokens = torch.from_numpy(self.tokens[level]).to(self.so_far.device)
+        return self.network.levels[level].quantizer.lookup(tokens)[None]
+
+    def known(self, prior: NetworkPrior) -> Float64 | None:
+        """What the level at hand is written after, in the chunk."""
+        return prior.known([level[self.steps] for level in self.tokens[:-1]])
 
 
-def _sweep(
-    coder: LappedCoder,
-    prior: NetworkPrior,
-    latents: Tensor,
-    chosen: Tensor,
-    coarser: Sequence[Integers],
-    steps: slice,
-    sweeps: int,
-) -> None:
-    """Chooses the chunk's tokens anew, in place, by distance and conditional length."""
-    quantizer = coder.quantizer
-    known = prior.known(coarser)
-    norms = quantizer.codebook.square().sum(-1)
-    for _ in range(sweeps):
-        for group in range(prior.groups):
+class _Books:
+    """A level's codebooks as searching needs them.
+
+    Args:
+        quantizer: of the level.
+        prior: of the level.
+    """
+
+    def __init__(self, quantizer: SlotQuantizer, prior: NetworkPrior) -> None:
+        books = quantizer.codebook.cpu().numpy().astype(np.float64)
+        static = quantizer.lengths().cpu().numpy() * quantizer.rate_weight
+        self.weight = quantizer.rate_weight
+        self.groups: list[tuple[slice, Float64, Float64]] = []
+        for group, size in enumerate(prior.sizes):
             mine = slice(group * prior.width, (group + 1) * prior.width)
-            tokens = chosen[0, steps].cpu().numpy()
-            lengths = torch.from_numpy(prior.lengths(tokens, known, group)).to(latents)
-            codes = quantizer.codebook[mine, : lengths.shape[-1]]
-            cost = torch.baddbmm(
-                norms[mine, None, : lengths.shape[-1]],
-                latents[0, steps, mine].transpose(0, 1),
-                codes.transpose(1, 2),
-                alpha=-2.0,
-            )
-            cost += lengths.transpose(0, 1) * (quantizer.rate_weight / BIT)
-            chosen[0, steps, mine] = cost.argmin(-1).T
+            codes = books[mine, :size]
+            norms = (codes**2).sum(-1)[:, None]
+            table = np.concatenate([-2.0 * codes.transpose(0, 2, 1), norms], axis=1)
+            self.groups.append((mine, table, static[mine, None, :size]))
+
+    def costs(self, latents: Float64, group: int) -> Float64:
+        """(steps, slots, latent) latents of all slots to (slots, steps, codes) squared distances of
+        a group's codes, less what all codes of a slot have in common."""
+        mine, table, _ = self.groups[group]
+        rows = latents[:, mine].transpose(1, 0, 2)
+        out: Float64 = np.concatenate([rows, np.ones((*rows.shape[:2], 1))], axis=-1) @ table
+        return out
+
+    def nearest(self, latents: Float64) -> Integers:
+        """(steps, slots) tokens of least distance and length in the static table."""
+        out = np.empty(latents.shape[:2], np.int64)
+        for start in range(0, len(latents), ABREAST):
+            some = slice(start, start + ABREAST)
+            for group, (mine, _, static) in enumerate(self.groups):
+                cost = self.costs(latents[some], group)
+                cost += static
+                out[some, mine] = cost.argmin(-1).T
+        return out
 
 
-def _descend(
-    coder: LappedCoder,
-    prior: NetworkPrior,
-    offset: Tensor,
-    seen: Tensor,
-    so_far: Tensor,
-    latents: Tensor,
-    chosen: Tensor,
-    coarser: Sequence[Integers],
-    steps: slice,
-    effort: Effort,
-) -> Tensor:
-    """Moves latents against the gradient and chooses again; returns the best tokens met."""
-    dims = coder.config.dims
-    frames = slice(steps.start * coder.level.stride, steps.stop * coder.level.stride)
-    best, least = chosen, float("inf")
+@lru_cache(maxsize=16)
+def _books_of(quantizer: SlotQuantizer, prior: NetworkPrior, version: tuple[int, int]) -> _Books:
+    return _Books(quantizer, prior)
+
+
+def _books(quantizer: SlotQuantizer, prior: NetworkPrior) -> _Books:
+    """Kept from clip to clip, as long as nobody changes the codebooks."""
+    version = quantizer.codebook._version, quantizer.usage._version
+    return _books_of(quantizer, prior, version)
+
+
+def _sweep(books: _Books, prior: NetworkPrior, ways: Sequence[_Way], sweeps: int) -> None:
+    """Chooses the chunks' tokens of the level at hand anew, by distance and conditional length."""
+    if not sweeps:
+        return
+    mine = [way.tokens[-1][way.steps] for way in ways]
+    known = [way.known(prior) for way in ways]
+    some = [one for one in known if one is not None]
+    first = np.concatenate([np.arange(len(one)) == 0 for one in mine])
+    latents = np.concatenate([way.latents[way.steps] for way in ways])
+    tokens = np.concatenate(mine)
+    walk = prior.walk(tokens, np.concatenate(some) if some else None, first)
+    for _ in range(sweeps):
+        for group, (slots, _, _) in enumerate(books.groups):
+            cost = walk.lengths()
+            cost *= books.weight / BIT
+            cost += books.costs(latents, group)
+            tokens[:, slots] = cost.argmin(-1).T
+            walk.take(tokens[:, slots])
+    at = 0
+    for way, one in zip(ways, mine):
+        way.tokens[-1][way.steps] = tokens[at : at + len(one)]
+        at += len(one)
+
+
+def _descend(books: _Books, prior: NetworkPrior, way: _Way, level: int, effort: Effort) -> None:
+    """Moves latents against the gradient and chooses again; keeps the best tokens met."""
+    coder = way.network.levels[level]
+    dims, stride = coder.config.dims, coder.level.stride
+    seen = (way.presence > 0).repeat_interleave(dims, -1)
+    frames = slice(way.steps.start * stride, way.steps.stop * stride)
+    best, least = way.tokens[level].copy(), float("inf")
     weight = 0.0
-    price = coder.quantizer.rate_weight * _PRICE
+    price = books.weight * _PRICE
     for turn in range(effort.descents + 1):
-        vectors = coder.quantizer.lookup(chosen).requires_grad_(True)
+        vectors = way.vectors(level).requires_grad_(True)
         with torch.enable_grad():
-            wrong = ((so_far + coder.decode(vectors, so_far)) - offset) * seen
+            wrong = ((way.so_far + coder.decode(vectors, way.so_far)) - way.offset) * seen
             apart = (wrong.unflatten(-1, (-1, dims)).square().sum(-1) + 1e-8).sqrt()
             if not weight:
                 # A distance counts as much as its square does where it is as large as the mean one.
                 mean = apart.detach()[:, frames].sum() / seen[:, frames, ::dims].sum().clamp_min(1)
                 weight = 2 * float(mean)
             error = apart.sum() * weight
-        with torch.no_grad():
-            cost = float(apart[:, frames].sum()) * weight
-            cost += price * _bits(prior, chosen, coarser, steps)
-            if cost < least:
-                best, least = chosen.clone(), cost
+        cost = float(apart.detach()[:, frames].sum()) * weight
+        cost += price * prior.bits(way.tokens[level][way.steps], way.known(prior))
+        if cost < least:
+            best, least = way.tokens[level].copy(), cost
         if turn == effort.descents:
             break
         (slope,) = torch.autograd.grad(error, vectors)
-        with torch.no_grad():
-            target = vectors - slope / 2
-            latents = torch.lerp(latents, target, _STEP)
-            chosen = chosen.clone()
-            _sweep(coder, prior, latents, chosen, coarser, steps, max(effort.sweeps, 1))
-    return best
+        target = (vectors.detach() - slope / 2)[0].cpu().numpy()
+        way.latents += _STEP * (target - way.latents)
+        _sweep(books, prior, [way], max(effort.sweeps, 1))
+    way.tokens[level] = best

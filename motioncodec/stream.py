@@ -226,15 +226,15 @@ class Stream:
         network = self.network
         if effort > 1 and network.config.lapped:
             from motioncodec.model.vqgan import SlotVQGAN
-            from motioncodec.search import EFFORTS, search
+            from motioncodec.search import EFFORTS, Stretch, search
 
             assert isinstance(network, SlotVQGAN)
             window = network.config.window
             steps = slice(frames.start // window, -(-frames.stop // window))
             priors = [p for p in self.priors if isinstance(p, NetworkPrior)]
-            tokens = search(network, priors, centres, heights, depth, EFFORTS[effort], steps)
-        else:
-            tokens = network.tokenize(centres, heights, depth, self.rates)
+            stretch = Stretch(centres, heights, steps)
+            return search(network, priors, [stretch], depth, EFFORTS[effort])[0]
+        tokens = network.tokenize(centres, heights, depth, self.rates)
         return [level[0].cpu().numpy().astype(np.int64) for level in tokens]
 
     def detokenize(self, tokens: list[NDArray[np.int64]], bones: Float64 | None) -> Float64:

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from motioncodec.errors import ContainerError
 
+Frequencies = NDArray[np.int64] | NDArray[np.float64]
+
 TOTAL = 1 << 16
 """What the frequencies of a table add up to."""
 
@@ -75,7 +77,13 @@ def _coders() -> Any:
 
 
 class Coder(Protocol):
-    """What both directions share."""
+    """What both directions share.
+
+    Attributes:
+        reads: whether symbols come out, whatever is given.
+    """
+
+    reads: bool
 
     def code(self, value: int, table: Table) -> int:
         """One symbol under a table."""
@@ -83,7 +91,7 @@ class Coder(Protocol):
     def bits(self, value: int, count: int) -> int:
         """``count`` plain bits, from 0; 16 at a time, low ones first."""
 
-    def many(self, values: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+    def many(self, values: NDArray[np.int64], frequencies: Frequencies) -> NDArray[np.int64]:
         """(n,) symbols in a row, each under its own of (n, codes) frequencies, which are as
         :class:`Table` wants them and are not checked."""
 
@@ -101,6 +109,8 @@ def _uniform(size: int) -> Any:
 class Encoder:
     """Writes; :meth:`finish` gives the bytes."""
 
+    reads = False
+
     def __init__(self) -> None:
         self._coder = _coders().queue.RangeEncoder()
 
@@ -117,7 +127,7 @@ class Encoder:
             count -= part
         return value
 
-    def many(self, values: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+    def many(self, values: NDArray[np.int64], frequencies: Frequencies) -> NDArray[np.int64]:
         self._coder.encode(values.astype(np.int32), _any(), frequencies / TOTAL)
         return values
 
@@ -146,6 +156,8 @@ class Decoder:
     """Reads what an :class:`Encoder` wrote. Bytes that none wrote decode to some numbers or other,
     or raise ContainerError."""
 
+    reads = True
+
     def __init__(self, data: bytes) -> None:
         padded = data + b"\0" * (-len(data) % 4)
         self._coder = _coders().queue.RangeDecoder(
@@ -165,7 +177,7 @@ class Decoder:
             count -= part
         return out
 
-    def many(self, values: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+    def many(self, values: NDArray[np.int64], frequencies: Frequencies) -> NDArray[np.int64]:
         symbols: NDArray[np.int64] = self._decode(_any(), frequencies / TOTAL).astype(np.int64)
         return symbols
 
@@ -192,7 +204,7 @@ class Meter(Decoder):
         self.spent += count
         return super().bits(value, count)
 
-    def many(self, values: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+    def many(self, values: NDArray[np.int64], frequencies: Frequencies) -> NDArray[np.int64]:
         symbols = super().many(values, frequencies)
         taken = frequencies[np.arange(len(symbols)), symbols]
         self.spent += float(np.log2(TOTAL / taken).sum())

@@ -13,7 +13,7 @@ of threads and any library gets the same frequencies (FORMAT.md, section 8.5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -41,6 +41,16 @@ SHARE_BITS = 24
 """A code that is as short as the shortest has a share of 2^24 before shares are made to add up."""
 
 _FRACTIONS: Integers = np.floor(2.0 ** (SHARE_BITS - np.arange(BIT) / BIT) + 0.5).astype(np.int64)
+
+ABREAST = 4
+"""Steps that are worked on side by side, at most; more would take more memory and no less time."""
+
+_LONGEST = (SHARE_BITS + 1) * BIT
+"""256ths of a bit beyond the shortest code from which on a share is 0."""
+
+_SHARES: Float64 = (
+    _FRACTIONS[np.arange(_LONGEST + 1) % BIT] >> np.arange(_LONGEST + 1) // BIT
+).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -78,12 +88,20 @@ class NetworkTensors:
         return cls(**{name: tensors[name] for name in cls.__dataclass_fields__})  # type: ignore[arg-type]
 
 
-def frequencies_of(lengths: Integers) -> Integers:
-    """(n, codes) lengths in 256ths of a bit to frequencies of at least 1 that add up to 65,536."""
+def frequencies_of(lengths: Float64) -> Float64:
+    """(n, codes) lengths in 256ths of a bit, whole numbers, to frequencies of at least 1 that add
+    up to 65,536.
+
+    Shares are below 2^25, their sums below 2^39 and their products with 65,536 below 2^41: a
+    quotient of such numbers lies further below the next whole one than a float64 rounds.
+    """
     apart = lengths - lengths.min(axis=1, keepdims=True)
-    shares = _FRACTIONS[apart % BIT] >> np.minimum(apart // BIT, SHARE_BITS + 1)
-    free = TOTAL - lengths.shape[1]
-    out: Integers = shares * free // shares.sum(axis=1, keepdims=True) + 1
+    shares = _SHARES[np.minimum(apart, _LONGEST, out=apart).astype(np.intp)]
+    total = shares.sum(axis=1, keepdims=True)
+    shares *= TOTAL - lengths.shape[1]
+    shares /= total
+    out: Float64 = np.floor(shares, out=shares)
+    out += 1
     best = out.argmax(axis=1)
     out[np.arange(len(out)), best] += TOTAL - out.sum(axis=1)
     return out
@@ -118,28 +136,46 @@ class NetworkPrior:
 
     @cached_property
     def _layers(self) -> tuple[Float64, ...]:
+        """Context, bias, within, middle and bias, with the division that follows in them: by powers
+        of two, which leaves sums exact."""
         t = self.tensors
+        found = (t.context_weight, t.context_bias, t.within_weight, t.middle_weight, t.middle_bias)
         return tuple(
-            np.ascontiguousarray(a.astype(np.float64).T)
-            for a in (t.context_weight, t.within_weight, t.middle_weight, t.head_weight)
+            np.ascontiguousarray(a.astype(np.float64).T) * 2.0**-HIDDEN_SHIFT for a in found
         )
 
     @cached_property
-    def _shifts(self) -> list[Float64]:
-        """For each group (slots, codes, features + 1): the features, and the square of the last
-        over 32, rounded down."""
-        return [
-            np.concatenate([found, found[..., -1:] ** 2 // 32], axis=-1).astype(np.float64)
-            for found in self._features
-        ]
+    def _heads(self) -> list[tuple[Float64, Float64]]:
+        """The last layer's weights and bias of each group, as in :attr:`_layers`."""
+        per = self.width * (self.seen + 1)
+        weight, bias = (
+            a.astype(np.float64) * 2.0**-HEAD_SHIFT
+            for a in (self.tensors.head_weight, self.tensors.head_bias)
+        )
+        rows = (slice(at, at + per) for at in range(0, self.groups * per, per))
+        return [(np.ascontiguousarray(weight[mine].T), bias[mine]) for mine in rows]
 
-    def features(self, tokens: Tokens) -> Integers:
-        """(steps, slots) tokens to (steps, slots, features)."""
+    @cached_property
+    def _tables(self) -> list[Float64]:
+        """For each group (slots, features + 2, codes): what a code's length is less for each
+        feature and for the square of the last over 32, rounded down, and its length in the static
+        table."""
+        out = []
+        for found, lengths in zip(self._features, self._lengths):
+            square = found[..., -1:] ** 2 // 32
+            less = np.concatenate([found, square], axis=-1) * -(2.0**-FEATURE_SHIFT)
+            table = np.concatenate([less, lengths[..., None]], axis=-1)
+            out.append(np.ascontiguousarray(table.transpose(0, 2, 1)))
+        return out
+
+    def features(self, tokens: Tokens, first: int = 0) -> Integers:
+        """(steps, slots) tokens of some groups, from the ``first`` on, to (steps, slots,
+        features)."""
         out = np.empty((*tokens.shape, self.seen), np.int64)
         slot = np.arange(self.width)
-        for group, table in enumerate(self._features):
+        for group in range(tokens.shape[1] // self.width):
             columns = slice(group * self.width, (group + 1) * self.width)
-            out[:, columns] = table[slot, tokens[:, columns]]
+            out[:, columns] = self._features[first + group][slot, tokens[:, columns]]
         return out
 
     def known(self, coarser: Sequence[Tokens]) -> Float64 | None:
@@ -152,67 +188,148 @@ class NetworkPrior:
             parts += [found.reshape(len(tokens), -1), energy[:-2], energy[2:]]
         return np.concatenate(parts, axis=1).astype(np.float64) if parts else None
 
-    def _base(self, before: Float64, known: Float64 | None, first: Float64) -> Float64:
-        """(steps, hidden) sums of what is known before a step."""
-        parts = [before] + ([] if known is None else [known]) + [first[:, None]]
-        out: Float64 = np.concatenate(parts, axis=1) @ self._layers[0] + self.tensors.context_bias
+    def base(self, before: Float64, known: Float64 | None, first: NDArray[np.bool_]) -> Float64:
+        """(steps, hidden) of the first layer from what is known before a step: the features of the
+        step before, 0 where it is the first."""
+        parts = [before] + ([] if known is None else [known]) + [first[:, None].astype(np.float64)]
+        out: Float64 = np.concatenate(parts, axis=1) @ self._layers[0]
+        out += self._layers[1]
         return out
 
-    def _group(self, sums: Float64, group: int) -> Integers:
-        """(steps, hidden) sums of the first layer to (steps, slots of the group, codes) lengths."""
-        _, _, middle, head = self._layers
-        hidden = np.clip(np.floor(sums * 2.0**-HIDDEN_SHIFT), 0, HIDDEN_TOP)
-        sums = hidden @ middle + self.tensors.middle_bias
-        hidden = np.clip(np.floor(sums * 2.0**-HIDDEN_SHIFT), 0, HIDDEN_TOP)
-        per = self.width * (self.seen + 1)
-        columns = slice(group * per, (group + 1) * per)
-        shift = hidden @ head[:, columns] + self.tensors.head_bias[columns]
-        shift = np.floor(shift * 2.0**-HEAD_SHIFT).reshape(len(sums), self.width, -1)
-        # (slots, codes, features + 1) @ (slots, features + 1, steps)
-        moved = self._shifts[group] @ shift.transpose(1, 2, 0)
-        moved = np.floor(moved * 2.0**-FEATURE_SHIFT).astype(np.int64).transpose(2, 0, 1)
-        out: Integers = self._lengths[group] - moved
-        return out
+    def lengths(self, sums: Float64, group: int) -> Float64:
+        """(steps, hidden) sums of the first layer to (slots of the group, steps, codes) lengths in
+        256ths of a bit."""
+        _, _, _, middle, bias = self._layers
+        head, head_bias = self._heads[group]
+        hidden = _kept(_kept(sums.copy()) @ middle + bias)
+        shift = hidden @ head
+        shift += head_bias
+        given = np.ones((self.width, len(sums), self.seen + 2))
+        np.floor(
+            shift.reshape(len(sums), self.width, -1).transpose(1, 0, 2), out=given[..., :-1]
+        )
+        out: Float64 = given @ self._tables[group]
+        return np.ceil(out, out=out)
 
-    def lengths(self, tokens: Tokens, known: Float64 | None, group: int) -> Integers:
-        """(steps, slots of the group, codes) lengths in 256ths of a bit, each given all tokens that
-        are known before it; ``known`` from :meth:`known`."""
+    def walk(self, tokens: Tokens, known: Float64 | None, first: NDArray[np.bool_]) -> Walk:
+        """Through (steps, slots) tokens as they stand.
+
+        Args:
+            tokens: of one clip or several, one after another.
+            known: from :meth:`known`, of each clip, one after another.
+            first: (steps,) where a clip begins.
+        """
         own = self.features(tokens).reshape(len(tokens), -1).astype(np.float64)
-        before = np.concatenate([np.zeros((1, own.shape[1])), own[:-1]])
-        first = np.zeros(len(tokens))
-        first[:1] = 1.0
-        sums = self._base(before, known, first)
-        part = slice(0, group * self.width * self.seen)
-        return self._group(sums + own[:, part] @ self._layers[1][part], group)
+        before = np.zeros_like(own)
+        before[1:] = own[:-1]
+        before[first] = 0.0
+        return Walk(self, own, self.base(before, known, first), first)
 
-    def bits(self, tokens: Tokens, known: Float64 | None, group: int) -> float:
-        """Bits that the tokens of a group take."""
-        lengths = self.lengths(tokens, known, group)
-        mine = tokens[:, group * self.width : (group + 1) * self.width]
-        rows = frequencies_of(lengths.reshape(-1, lengths.shape[-1]))
-        shares = rows[np.arange(len(rows)), mine.reshape(-1)] / TOTAL
-        return float(-np.log2(shares).sum())
+    def bits(self, tokens: Tokens, known: Float64 | None) -> float:
+        """Bits that (steps, slots) tokens take."""
+        total = 0.0
+        for rows, mine in self._rows(self.walk(tokens, known, _begins(len(tokens))), tokens):
+            taken = np.take_along_axis(rows, mine.T[..., None], axis=-1)
+            total += float(np.log2(TOTAL / taken).sum())
+        return total
+
+    def _rows(self, walk: Walk, tokens: Tokens) -> Iterator[tuple[Float64, Tokens]]:
+        """Of group after group (slots, steps, codes) frequencies and the (steps, slots) tokens."""
+        for group in range(self.groups):
+            mine = tokens[:, group * self.width : (group + 1) * self.width]
+            lengths = walk.lengths()
+            codes = lengths.shape[-1]
+            yield frequencies_of(lengths.reshape(-1, codes)).reshape(lengths.shape), mine
+            walk.take(mine)
 
     def code(self, coder: Coder, tokens: Tokens, coarser: Sequence[Tokens] = ()) -> Tokens:
         """Writes (steps, slots) tokens and returns them, or reads as many."""
-        out = np.zeros_like(tokens)
         if not len(tokens):
-            return out
+            return tokens.copy()
         known = self.known(coarser)
+        return self._read(coder, tokens, known) if coder.reads else self._write(coder, tokens, known)
+
+    def _write(self, coder: Coder, tokens: Tokens, known: Float64 | None) -> Tokens:
+        walk = self.walk(tokens, known, _begins(len(tokens)))
+        for start in range(0, len(tokens), ABREAST):
+            some = slice(start, start + ABREAST)
+            rows = [(f, t) for f, t in self._rows(walk.part(some), tokens[some])]
+            for step in range(len(tokens[some])):
+                for frequencies, mine in rows:
+                    coder.many(mine[step], frequencies[:, step])
+        return tokens.copy()
+
+    def _read(self, coder: Coder, tokens: Tokens, known: Float64 | None) -> Tokens:
+        out = np.zeros_like(tokens)
+        first = _begins(len(tokens))
         before = np.zeros((1, self.slots * self.seen))
-        first = np.ones(1)
-        per = self.width * self.seen
-        slot = np.arange(self.width)
         for step in range(len(tokens)):
-            row = None if known is None else known[step : step + 1]
-            sums = self._base(before, row, first)
+            here = slice(step, step + 1)
+            base = self.base(before, None if known is None else known[here], first[here])
+            walk = Walk(self, before, base, first[here])
             for group in range(self.groups):
-                columns = slice(group * self.width, (group + 1) * self.width)
-                lengths = self._group(sums, group)[0]
-                got = coder.many(tokens[step, columns], frequencies_of(lengths))
-                out[step, columns] = got
-                mine = self._features[group][slot, got].reshape(1, -1)
-                before[:, group * per : (group + 1) * per] = mine
-                sums += mine @ self._layers[1][group * per : (group + 1) * per]
-            first = np.zeros(1)
+                got = coder.many(tokens[step, : self.width], frequencies_of(walk.lengths()[:, 0]))
+                out[step, group * self.width : (group + 1) * self.width] = got
+                walk.take(got[None])
         return out
+
+
+class Walk:
+    """Goes through the groups of a level's slots, of many steps side by side; tokens may be chosen
+    anew on the way.
+
+    Args:
+        prior: of the level.
+        own: (steps, slots x features) of the tokens as they stand; changed in place.
+        base: (steps, hidden) from :meth:`NetworkPrior.base`; changed in place.
+        first: (steps,) where a clip begins.
+    """
+
+    def __init__(
+        self, prior: NetworkPrior, own: Float64, base: Float64, first: NDArray[np.bool_]
+    ) -> None:
+        self._prior, self._own, self._base, self._first = prior, own, base, first
+        self._group = 0
+        self._sums = base.copy()
+
+    def part(self, steps: slice) -> Walk:
+        """Of some of the steps alone."""
+        return Walk(self._prior, self._own[steps], self._base[steps], self._first[steps])
+
+    def lengths(self) -> Float64:
+        """(slots, steps, codes) of the group that is next, each given all tokens before it."""
+        return self._prior.lengths(self._sums, self._group)
+
+    def take(self, tokens: Tokens) -> None:
+        """Puts (steps, slots) tokens in the group, and goes on to the next; after the last, to the
+        first with what was chosen."""
+        prior, group = self._prior, self._group
+        per = prior.width * prior.seen
+        mine = slice(group * per, (group + 1) * per)
+        context, _, within, _, _ = prior._layers
+        found = prior.features(tokens, group).reshape(len(tokens), -1).astype(np.float64)
+        if len(tokens) > 1:
+            moved = found - self._own[:, mine]
+            moved = np.where(self._first[1:, None], 0.0, moved[:-1])
+            if moved.any():
+                moved = moved @ context[mine]
+                self._base[1:] += moved
+                self._sums[1:] += moved
+        self._own[:, mine] = found
+        self._group = (group + 1) % prior.groups
+        if self._group:
+            self._sums += found @ within[mine]
+        else:
+            self._sums = self._base.copy()
+
+
+def _begins(steps: int) -> NDArray[np.bool_]:
+    """(steps,) of a single clip."""
+    return np.arange(steps) == 0
+
+
+def _kept(sums: Float64) -> Float64:
+    """Sums of a hidden layer, changed in place."""
+    np.floor(sums, out=sums)
+    np.maximum(sums, 0, out=sums)
+    return np.minimum(sums, HIDDEN_TOP, out=sums)
