@@ -20,7 +20,7 @@ from motioncodec.bitstream import refinement
 from motioncodec.bitstream.entropy import normalise
 from motioncodec.bitstream.refinement import SHAPES, SLOTS, SYMBOLS, TABLES, Jointed
 from motioncodec.clip import Clip
-from motioncodec.encoding import Encoding
+from motioncodec.encoding import encoded
 from motioncodec.heatmap.resampling import to_model_rate
 from motioncodec.io import read_clip
 from motioncodec.plan import Settings
@@ -53,7 +53,7 @@ class Part:
 
 def left_of(clip: Clip, preset: str, step: int) -> list[Part]:
     """What a clip leaves over, chunk by chunk."""
-    encoding = Encoding(clip, Settings(preset, effort=1, mean_error=10.0))
+    encoding = encoded(clip, Settings(preset, effort=1, mean_error=10.0))
     encoding.set_step(step)
     stream, mine = encoding.stream, encoding.people[0]
     out = []

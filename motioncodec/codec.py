@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
@@ -29,7 +29,7 @@ import numpy as np
 from motioncodec.bitstream.header import step_exponent, step_size
 from motioncodec.clip import Clip, error_scale
 from motioncodec.decoding import Decoder, Heatmaps
-from motioncodec.encoding import Encoding
+from motioncodec.encoding import Encoding, choose_tokens, encoded
 from motioncodec.errors import UsageError
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import find_weights
@@ -61,7 +61,25 @@ def encode_clip(
         if progress:
             progress(2 * clip.frames)
         return target.write(data)
-    return Encoding(clip, settings, progress).write(target, progress)
+    return encoded(clip, settings, progress).write(target, progress)
+
+
+def encode_clips(clips: Sequence[Clip], settings: Settings | None = None) -> list[bytes]:
+    """Clips as ``.mtok`` streams, the same as :func:`encode_clip` makes of each; short ones take a
+    fraction of the time, since they get their tokens side by side.
+
+    Raises:
+        MotionCodecError: what was asked for cannot be done with one of them.
+    """
+    settings = settings or Settings()
+    if settings.bitrate is not None or settings.mean_error is not None:
+        out = [io.BytesIO() for _ in clips]
+        for clip, target in zip(clips, out):
+            encode_clip(clip, target, settings)
+        return [target.getvalue() for target in out]
+    encodings = [Encoding(clip, settings) for clip in clips]
+    choose_tokens(encodings)
+    return [_written(encoding) for encoding in encodings]
 
 
 def decode_clip(
@@ -169,7 +187,7 @@ def _near(settings: Settings, clip: Clip) -> list[str]:
 
 def _refined(clip: Clip, settings: Settings, mean: float) -> bytes:
     """A stream of tokens and coefficients with a mean error."""
-    encoding = Encoding(clip, settings)
+    encoding = encoded(clip, settings)
     encoding.set_step(encoding.step_for_mean((mean - settings.off_by) / error_scale(clip.units)))
     return _written(encoding)
 
@@ -190,7 +208,7 @@ def _bounded(clip: Clip, settings: Settings, mean: float) -> bytes | None:
             max_error=settings.off_by + bound,
         )
         try:
-            data = _written(Encoding(clip, asked))
+            data = _written(encoded(clip, asked))
         except UsageError:
             return None
         error = _error(clip, data, settings) * error_scale(clip.units)
@@ -210,7 +228,7 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
     presets = settings.available if settings.preset is None else (settings.preset,)
     alone = None
     for preset in presets:
-        data = _written(Encoding(clip, replace(settings, preset=preset, bitrate=None)))
+        data = _written(encoded(clip, replace(settings, preset=preset, bitrate=None)))
         if len(data) > most:
             break
         alone = data
@@ -225,7 +243,7 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
     if not clip.missing.all():
         free = replace(settings, bitrate=None)
         off = max(_error(clip, alone, settings) * error_scale(clip.units), 1e-6)
-        refined = Encoding(clip, replace(free, mean_error=settings.off_by + off))
+        refined = encoded(clip, replace(free, mean_error=settings.off_by + off))
 
         def at_step(exponent: int) -> bytes:
             encoded = step_size(exponent) / error_scale(clip.units)
@@ -234,7 +252,7 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
 
         def at_bound(exponent: int) -> bytes:
             bound = settings.off_by + step_size(exponent)
-            return _written(Encoding(clip, replace(free, max_error=bound)))
+            return _written(encoded(clip, replace(free, max_error=bound)))
 
         found = _finest(at_step, most, step_exponent(off))
         if found is not None:

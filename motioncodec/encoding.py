@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -15,7 +15,7 @@ from motioncodec.bitstream.bones import RIGID, code_shape
 from motioncodec.bitstream.container import Writer
 from motioncodec.bitstream.entropy import Encoder
 from motioncodec.bitstream.exact import NO_NUMBER
-from motioncodec.bitstream.header import step_exponent, step_size
+from motioncodec.bitstream.header import CHUNK, step_exponent, step_size
 from motioncodec.bitstream.payload import PersonChunk, encode_chunk
 from motioncodec.clip import Clip
 from motioncodec.errors import ClipError
@@ -42,7 +42,7 @@ from motioncodec.refinement import (
     transformed,
     unrounded,
 )
-from motioncodec.stream import Stream
+from motioncodec.stream import Stream, Untold
 from motioncodec.tracks import (
     canonical_points,
     encode_extra,
@@ -57,34 +57,31 @@ Progress = Callable[[int], object]
 ENCODER_MARGIN = 256
 """Model frames of neighbours that tokens are chosen with; more would not change them."""
 
+ABREAST = CHUNK
+"""Model frames of short chunks that get their tokens side by side."""
+
 SAMPLED = 64
 """Chunks, 34 seconds each, that the step for a mean error is chosen on at most: every one of a clip
 up to 36 minutes."""
 
 
 class Encoding:
-    """A clip on its way to a stream: where everybody is, and their tokens.
+    """A clip on its way to a stream: where everybody is, and, from :func:`choose_tokens`, their
+    tokens.
 
     Args:
         clip: of any skeleton.
         settings: preset, model, device, confidence, effort, errors.
-        progress: called with the clip frames that got tokens.
 
     Raises:
         MotionCodecError: what was asked for cannot be done.
     """
 
-    def __init__(self, clip: Clip, settings: Settings, progress: Progress | None = None) -> None:
+    def __init__(self, clip: Clip, settings: Settings) -> None:
         header, weights = plan(clip, settings)
         self.clip, self.effort = clip, settings.effort
         self.stream = Stream(header, settings.device, weights)
         self.people = [self._place(person) for person in range(clip.persons)]
-        for chunk in range(header.chunks):
-            for person, mine in enumerate(self.people):
-                if header.model and mine[chunk].present:
-                    mine[chunk].tokens = self._tokens(person, chunk)
-            if progress:
-                progress(len(range(*header.frame_span(chunk))))
 
     def write(self, target: BinaryIO, progress: Progress | None = None) -> int:
         """Writes the stream; returns its bytes.
@@ -135,23 +132,27 @@ class Encoding:
             place_person(clip, self.stream, person, mine)
         return mine
 
-    def _tokens(self, person: int, chunk: int) -> list[NDArray[np.int64]]:
-        """Tokens of one chunk, chosen with the neighbours in view."""
+    def untold(self, person: int, chunk: int) -> Untold:
+        """A chunk of somebody's motion, with the neighbours in view."""
         stream, mine = self.stream, self.people[person]
         start, stop = stream.header.span(chunk)
         low, high = stream.margins(mine, start, stop, ENCODER_MARGIN)
         samples = sample_canonical(self.clip, person, low, high)
         where = stream.placement(mine, person, low, high)
-        tokens = stream.tokenize(
+        return Untold(
             where.apply(samples.points),
             samples.seen * samples.confidence,
             stream.bones(mine[chunk]),
-            self.effort,
             slice(start - low, stop - low),
         )
-        skip = [(start - low) // stride for stride in stream.strides]
-        steps = stream.layout(chunk).steps
-        return [level[a : a + n] for level, a, n in zip(tokens, skip, steps)]
+
+    def take(self, person: int, chunk: int, one: Untold, tokens: list[NDArray[np.int64]]) -> None:
+        """Gives a chunk its part of the tokens of a stretch."""
+        skip = [one.frames.start // stride for stride in self.stream.strides]
+        steps = self.stream.layout(chunk).steps
+        self.people[person][chunk].tokens = [
+            level[a : a + n] for level, a, n in zip(tokens, skip, steps)
+        ]
 
     def _finish(self, person: int, chunk: int) -> None:
         """Adds to one chunk what its tokens do not say."""
@@ -328,6 +329,51 @@ _STIFF = 0.05
 
 _FAR = 1 << 29
 """Steps that a joint is off where it is thought to be, at most."""
+
+
+def encoded(clip: Clip, settings: Settings, progress: Progress | None = None) -> Encoding:
+    """A clip with its tokens; as :class:`Encoding` and :func:`choose_tokens`."""
+    encoding = Encoding(clip, settings)
+    choose_tokens([encoding], progress)
+    return encoding
+
+
+def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = None) -> None:
+    """Gives clips their tokens; short chunks, of one clip or several, side by side.
+
+    Args:
+        encodings: of the same effort.
+        progress: called with the clip frames that got tokens.
+    """
+    waiting: list[tuple[Encoding, int, int, Untold]] = []
+    frames = done = 0
+
+    def flush() -> None:
+        nonlocal frames, done
+        if waiting:
+            first = waiting[0][0]
+            found = first.stream.tokenize([one for *_, one in waiting], first.effort)
+            for (encoding, person, chunk, one), tokens in zip(waiting, found):
+                encoding.take(person, chunk, one, tokens)
+        waiting.clear()
+        if progress:
+            progress(done)
+        frames = done = 0
+
+    for encoding in encodings:
+        header = encoding.stream.header
+        for chunk in range(header.chunks):
+            start, stop = header.span(chunk)
+            for person, mine in enumerate(encoding.people):
+                if not header.model or not mine[chunk].present:
+                    continue
+                alike = not waiting or waiting[0][0].stream.tokenizes_as(encoding.stream)
+                if not alike or frames + stop - start > ABREAST:
+                    flush()
+                waiting.append((encoding, person, chunk, encoding.untold(person, chunk)))
+                frames += stop - start
+            done += len(range(*header.frame_span(chunk)))
+    flush()
 
 
 def place_person(clip: Clip, stream: Stream, person: int, mine: dict[int, PersonChunk]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -45,10 +47,29 @@ from motioncodec.tracks import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from motioncodec.model.quantizer import Rate
     from motioncodec.model.weights import Network
 
 Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Untold:
+    """A stretch of somebody's motion that has no tokens yet.
+
+    Attributes:
+        points: (N, 20, D) joints in body units.
+        peaks: (N, 20) from 0 (missing) to 1.
+        bones: (20,) lengths of the rigid ones, None for none.
+        frames: those that tokens are wanted of, in whole windows; the others are neighbours.
+    """
+
+    points: Float64
+    peaks: Float64
+    bones: Float64 | None
+    frames: slice
 
 
 class Stream:
@@ -197,45 +218,58 @@ class Stream:
             return None
         return dequantise_bones(one.bones, self.header.depth)
 
-    def tokenize(
-        self,
-        points: Float64,
-        peaks: Float64,
-        bones: Float64 | None,
-        effort: int,
-        frames: slice,
-    ) -> list[NDArray[np.int64]]:
-        """(N, 20, D) body units, (N, 20) peaks and the rigid bones to tokens of each level,
-        (N / stride, slots), the last window filled up by holding the last frame.
+    def tokenizes_as(self, other: Stream) -> bool:
+        """Whether the tokens of both are made in the same way."""
+        return (
+            self.weights is other.weights
+            and self.device == other.device
+            and self.header.depth == other.header.depth
+        )
+
+    def tokenize(self, asked: Sequence[Untold], effort: int) -> list[list[NDArray[np.int64]]]:
+        """Motion to tokens: of each stretch and level (N / stride, slots), the last window filled
+        up by holding the last frame.
 
         Args:
+            asked: stretches of this stream, or of any with the same model and preset.
             effort: 1 to 9, for models that can be searched with.
-            frames: those of the chunk, in whole windows; the others are its neighbours.
         """
-        import torch
-
-        if bones is not None:
-            points = to_reference(points, bones)
-        hold = -len(points) % self.network.config.window
-        points = np.pad(points, ((0, hold), (0, 0), (0, 0)), mode="edge")
-        peaks = np.pad(peaks, ((0, hold), (0, 0)), mode="edge")
-        device = self.network.device
-        centres = torch.from_numpy(points[None].astype(np.float32)).to(device)
-        heights = torch.from_numpy(peaks[None].astype(np.float32)).to(device)
-        depth = self.header.depth
-        network = self.network
+        network, depth = self.network, self.header.depth
+        given = [self._tensors(one) for one in asked]
         if effort > 1 and network.config.lapped:
             from motioncodec.model.vqgan import SlotVQGAN
             from motioncodec.search import EFFORTS, Stretch, search
 
             assert isinstance(network, SlotVQGAN)
             window = network.config.window
-            steps = slice(frames.start // window, -(-frames.stop // window))
             priors = [p for p in self.priors if isinstance(p, NetworkPrior)]
-            stretch = Stretch(centres, heights, steps)
-            return search(network, priors, [stretch], depth, EFFORTS[effort])[0]
-        tokens = network.tokenize(centres, heights, depth, self.rates)
-        return [level[0].cpu().numpy().astype(np.int64) for level in tokens]
+            stretches = [
+                Stretch(*pair, slice(one.frames.start // window, -(-one.frames.stop // window)))
+                for one, pair in zip(asked, given)
+            ]
+            return search(network, priors, stretches, depth, EFFORTS[effort])
+        return [
+            [
+                level[0].cpu().numpy().astype(np.int64)
+                for level in network.tokenize(*pair, depth, self.rates)
+            ]
+            for pair in given
+        ]
+
+    def _tensors(self, one: Untold) -> tuple[Tensor, Tensor]:
+        """(1, N, 20, D) centres and (1, N, 20) peaks of whole windows, on the network's device."""
+        import torch
+
+        points, device = one.points, self.network.device
+        if one.bones is not None:
+            points = to_reference(points, one.bones)
+        hold = -len(points) % self.network.config.window
+        points = np.pad(points, ((0, hold), (0, 0), (0, 0)), mode="edge")
+        peaks = np.pad(one.peaks, ((0, hold), (0, 0)), mode="edge")
+        return (
+            torch.from_numpy(points[None].astype(np.float32)).to(device),
+            torch.from_numpy(peaks[None].astype(np.float32)).to(device),
+        )
 
     def detokenize(self, tokens: list[NDArray[np.int64]], bones: Float64 | None) -> Float64:
         """Tokens of each level to (N, 20, D) body units of somebody with such bones."""
