@@ -57,7 +57,7 @@ Progress = Callable[[int], object]
 ENCODER_MARGIN = 256
 """Model frames of neighbours that tokens are chosen with; more would not change them."""
 
-ABREAST = CHUNK
+ABREAST = 2 * CHUNK
 """Model frames of short chunks that get their tokens side by side."""
 
 SAMPLED = 64
@@ -287,7 +287,7 @@ class Encoding:
         clip's units; None where tokens and curves are."""
         stream = self.stream
         parts = []
-        for chunk in range(0, stream.header.chunks, -(-stream.header.chunks // SAMPLED)):
+        for chunk in range(0, stream.header.chunks, -(-stream.header.chunks // SAMPLED) or 1):
             for person, mine in enumerate(self.people):
                 if mine[chunk].present:
                     known = self.known(person, chunk)

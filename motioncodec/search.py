@@ -104,7 +104,8 @@ def search(
         last = level + 1 == depth
         books = _books(network.levels[level].quantizer, priors[level])
         for way in ways:
-            way.begin(level, books, last)
+            way.begin(level, last)
+        _choose_nearest(books, ways)
         _sweep(books, priors[level], ways, effort.sweeps)
         for way in ways:
             if last and effort.descents:
@@ -132,13 +133,12 @@ class _Way:
         self.tokens: list[Integers] = []
 
     @torch.no_grad()
-    def begin(self, level: int, books: _Books, last: bool) -> None:
-        """Latents of a level, and the tokens nearest to them."""
+    def begin(self, level: int, last: bool) -> None:
+        """Latents of a level."""
         left = self.offset - self.so_far
         coder = self.network.levels[level]
         found = self.network.latents(coder, left, self.presence, self.so_far, last)
         self.latents = found[0].cpu().numpy().astype(np.float64)
-        self.tokens.append(books.nearest(self.latents))
 
     @torch.no_grad()
     def go_on(self, level: int) -> None:
@@ -207,6 +207,14 @@ def _books(quantizer: SlotQuantizer, prior: NetworkPrior) -> _Books:
     return _books_of(quantizer, prior, version)
 
 
+def _choose_nearest(books: _Books, ways: Sequence[_Way]) -> None:
+    """Gives stretches the tokens of the level at hand that are nearest to their latents."""
+    tokens = books.nearest(np.concatenate([way.latents for way in ways]))
+    ends = np.cumsum([len(way.latents) for way in ways])
+    for way, some in zip(ways, np.split(tokens, ends[:-1])):
+        way.tokens.append(some.copy())
+
+
 def _sweep(books: _Books, prior: NetworkPrior, ways: Sequence[_Way], sweeps: int) -> None:
     """Chooses the chunks' tokens of the level at hand anew, by distance and conditional length."""
     if not sweeps:
@@ -225,10 +233,9 @@ def _sweep(books: _Books, prior: NetworkPrior, ways: Sequence[_Way], sweeps: int
             cost += books.costs(latents, group)
             tokens[:, slots] = cost.argmin(-1).T
             walk.take(tokens[:, slots])
-    at = 0
-    for way, one in zip(ways, mine):
-        way.tokens[-1][way.steps] = tokens[at : at + len(one)]
-        at += len(one)
+    ends = np.cumsum([len(one) for one in mine])
+    for way, found in zip(ways, np.split(tokens, ends[:-1])):
+        way.tokens[-1][way.steps] = found
 
 
 def _descend(books: _Books, prior: NetworkPrior, way: _Way, level: int, effort: Effort) -> None:

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import time
 import zipfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from motioncodec.cli import main
 from motioncodec.clip import Clip
 from motioncodec.codec import decode_clip
 from motioncodec.io import read_clip, storage, write_clip
-from motioncodec.skeleton import find_skeleton
+from motioncodec.skeleton import Skeleton, find_skeleton
 
 DATA = Path(__file__).parent / "data"
 CAPTURE = DATA / "npz" / "cmu_49_08.npz"
@@ -351,10 +352,67 @@ def test_folders_and_archives_are_looked_into_and_tested(captures: Path) -> None
     assert run("test", "out").exit_code == 1
 
 
+# -- several at a time -----------------------------------------------------------------------------
+
+
+def test_handfuls_are_of_small_inputs_in_their_order(tmp_path: Path) -> None:
+    sizes = [10, 10, 10, 10, 1 << 20, 10, 0, 10, 10]
+    tasks = [Task(Input(f"{i}", f"{i}", f"{i}", data=bytes(n)), None) for i, n in enumerate(sizes)]
+    found = [[task.label for task in some] for some in running.handfuls(tasks, 3)]
+    assert found == [["0", "1", "2"], ["3"], ["4"], ["5"], ["6"], ["7", "8"]]
+    assert [len(some) for some in running.handfuls(tasks, 1)] == [1] * 9
+
+
+@pytest.mark.parametrize(
+    "quality", [(), ("--preset", "f8"), ("--mean-error", "5"), ("--lossless",)]
+)
+def test_clips_come_out_alike_alone_and_together(tmp_path: Path, quality: tuple[str, ...]) -> None:
+    """Clips of all lengths, with and without a body, some of which are none."""
+    source = tmp_path / "in"
+    small(source / "0.npz", frames=40)
+    small(source / "1.npz", frames=0)
+    whole = read_clip(CAPTURE)
+    for i, frames in enumerate((1, 31, 150), 2):
+        write_clip(whole.window(0, frames), source / f"{i}.npz")
+    shutil.copy(CAPTURE, source / "5.npz")
+    (source / "6.npz").write_bytes(b"nothing")
+    markers = Clip(np.ones((30, 2, 2), np.float32), 30, Skeleton(("a", "b")), units="px", up="-y")
+    write_clip(markers, source / "7.npz")
+    out = tmp_path / "out"
+    log = tmp_path / "log.jsonl"
+    result = run("encode", source, "--output-dir", out, *quality, "--manifest", log)
+    assert result.exit_code == 1
+    assert "7 done, 0 skipped, 1 failed" in result.stderr
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["outcome"] for line in lines] == [DONE] * 6 + [FAILED, DONE]
+    for one in sorted(out.iterdir()):
+        alone = tmp_path / one.name
+        clip = source / one.with_suffix(".npz").name
+        assert run("encode", clip, "-o", alone, *quality).exit_code == 0
+        assert alone.read_bytes() == one.read_bytes()
+
+
+def test_what_cannot_be_done_with_one_is_told_of_it_alone(tmp_path: Path) -> None:
+    """A model for three dimensions, and a clip of two."""
+    source = tmp_path / "in"
+    for i in range(3):
+        small(source / f"{i}.npz", i, frames=60)
+    flat = Clip(np.ones((60, 17, 2)), 30, find_skeleton("coco-17"), units="px", up="-y")
+    write_clip(flat, source / "3.npz")
+    result = run("encode", source, "--output-dir", tmp_path / "out", "--model", "slots-3d-2")
+    assert result.exit_code == 2, result.stderr
+    assert result.stderr.count("expected a model for 2D keypoints") == 1
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
 # -- workers that die ------------------------------------------------------------------------------
 
 
-def deadly(folder: str, task: Task) -> Outcome:
+def deadly(folder: str, tasks: Sequence[Task]) -> list[Outcome]:
+    return [one_deadly(folder, task) for task in tasks]
+
+
+def one_deadly(folder: str, task: Task) -> Outcome:
     """Kills its process at inputs named ``deadly``, at ``once`` the first time only."""
     mark = Path(folder) / f"{task.input.inside}.tried"
     if task.input.inside == "deadly" or (task.input.inside == "once" and not mark.exists()):
@@ -366,11 +424,12 @@ def deadly(folder: str, task: Task) -> Outcome:
     return Outcome(DONE, task.input.inside)
 
 
-def test_a_killed_worker_costs_its_inputs_a_second_try(tmp_path: Path) -> None:
+@pytest.mark.parametrize("handful", [1, 4])
+def test_a_killed_worker_costs_its_inputs_a_second_try(tmp_path: Path, handful: int) -> None:
     names = [f"{i}" for i in range(20)]
     names[3], names[11] = "once", "deadly"
-    tasks = [Task(Input(name, name, name), None) for name in names]
-    ran = list(running.run_processes(partial(deadly, str(tmp_path)), tasks, 2))
+    tasks = [Task(Input(name, name, name, data=b"1"), None) for name in names]
+    ran = list(running.run_processes(partial(deadly, str(tmp_path)), tasks, 2, handful))
     assert [task.input.inside for task, _ in ran] == names
     assert [found.outcome for _, found in ran] == [
         FAILED if name == "deadly" else DONE for name in names
@@ -406,12 +465,13 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     }
 
 
-def slow(task: Task) -> Outcome:
+def slow(tasks: Sequence[Task]) -> list[Outcome]:
     """Writes the process that did it to the output."""
+    (task,) = tasks
     time.sleep(0.05)
     with storage.whole_file(str(task.target), replace=task.force) as stream:
         stream.write(str(os.getpid()).encode())
-    return Outcome(DONE, str(os.getpid()))
+    return [Outcome(DONE, str(os.getpid()))]
 
 
 def test_a_cluster_that_loses_a_worker_loses_nothing(tmp_path: Path) -> None:

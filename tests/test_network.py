@@ -61,34 +61,69 @@ def test_bits_are_what_the_coder_spends() -> None:
     expected = 0.0
     for level, prior in enumerate(priors()):
         prior.code(coder, given_[level], given_[:level])
-        expected += sum(
-            prior.bits(given_[level], prior.known(given_[:level]), group)
-            for group in range(prior.groups)
-        )
+        expected += prior.bits(given_[level], prior.known(given_[:level]))
     assert 8 * len(coder.finish()) == pytest.approx(expected, abs=40)
 
 
+class Noting(Decoder):
+    """Reads, and keeps what under."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.rows: list[np.ndarray] = []
+
+    def many(self, values: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+        self.rows.append(frequencies)
+        return super().many(values, frequencies)
+
+
+def in_turn(given_: list[np.ndarray], level: int) -> list[list[np.ndarray]]:
+    """Frequencies of each step and group as who reads has them, one after another."""
+    coder = Encoder()
+    prior = priors()[level]
+    prior.code(coder, given_[level], given_[:level])
+    reader = Noting(coder.finish())
+    found = prior.code(reader, np.zeros_like(given_[level]), given_[:level])
+    np.testing.assert_array_equal(found, given_[level])
+    rows = iter(reader.rows)
+    return [[next(rows) for _ in range(prior.groups)] for _ in found]
+
+
 def test_lengths_at_once_are_those_in_turn() -> None:
-    """What an encoder sees of all steps together is what the coder uses step by step."""
-    given_ = coded(7)
-
-    class Noting(Encoder):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rows: list[np.ndarray] = []
-
-        def many(self, values: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
-            self.rows.append(frequencies)
-            return super().many(values, frequencies)
-
+    """What an encoder sees of all steps together is what the decoder uses step by step: of tokens
+    that stand, of those that take the place of others, and of several clips."""
+    given_, other = coded(7), [level[::-1][:5] for level in coded(9)]
     for level, prior in enumerate(priors()):
-        coder = Noting()
-        prior.code(coder, given_[level], given_[:level])
-        for group in range(prior.groups):
-            at_once = prior.lengths(given_[level], prior.known(given_[:level]), group)
-            for step, lengths in enumerate(at_once):
-                found = coder.rows[step * prior.groups + group]
-                np.testing.assert_array_equal(found, frequencies_of(lengths))
+        expected = in_turn(given_, level) + in_turn(other, level)
+        tokens_ = np.concatenate([given_[level], other[level]])
+        known = [prior.known(one[:level]) for one in (given_, other)]
+        beside = np.concatenate([one for one in known if one is not None]) if level else None
+        first = np.isin(np.arange(12), (0, 7))
+        for start in (tokens_, np.zeros_like(tokens_)):
+            walk = prior.walk(start, beside, first)
+            for turn in range(2):
+                for group in range(prior.groups):
+                    lengths = walk.lengths()
+                    walk.take(tokens_[:, group * prior.width : (group + 1) * prior.width])
+                    if turn == 0 and start is not tokens_:
+                        continue  # what follows in the step before is still another
+                    for step in range(12):
+                        np.testing.assert_array_equal(
+                            frequencies_of(lengths[:, step]), expected[step][group]
+                        )
+
+
+@given(st.integers(2, 1 << 20), st.lists(st.integers(0, 7000), min_size=2, max_size=40))
+def test_shares_are_divided_exactly(seed: int, lengths: list[int]) -> None:
+    """As FORMAT.md has it, in whole numbers."""
+    spread = np.random.default_rng(seed).integers(0, 7000, 4000)
+    row = np.concatenate([lengths, spread])
+    apart = row - row.min()
+    fractions = np.floor(2.0 ** (24 - np.arange(256) / 256) + 0.5).astype(np.int64)
+    shares = [int(fractions[n % 256]) >> min(n // 256, 25) for n in apart.tolist()]
+    expected = [share * (TOTAL - len(row)) // sum(shares) + 1 for share in shares]
+    expected[int(np.argmax(expected))] += TOTAL - sum(expected)
+    assert frequencies_of(row[None].astype(np.float64))[0].tolist() == expected
 
 
 def test_threads_and_matmul_precision_change_nothing() -> None:

@@ -22,7 +22,7 @@ spaced ones if there are more than enough, rendered at the arm's size; means ove
 
 and where joints are drawn, which keypoints come back from:
 
-    MPJPE                   thousandths of a body unit, which are millimetres on the reference person
+    MPJPE                   thousandths of a body unit: millimetres on the reference person
     acceleration            mean length of the error of second differences, body units / s^2
     joints kept, true       speeds of joints above 3 Hz: energy over the original's; share in phase
 """
@@ -363,7 +363,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--precision", default="float32",
-        help="bfloat16 halves the time of a processor that has it, and takes others 15 times as long",
+        help="bfloat16 halves the time of a processor that has it; others take 15 times as long",
     )  # fmt: skip
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--trunk", action="store_true", help=argparse.SUPPRESS)

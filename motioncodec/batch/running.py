@@ -21,10 +21,14 @@ from typing import Any
 from motioncodec.batch.manifest import FAILED, Outcome, Task
 from motioncodec.errors import UsageError
 
-Call = Callable[[Task], Outcome]
+Tasks = tuple[Task, ...]
+Call = Callable[[Tasks], list[Outcome]]
 
-_AHEAD = 4
-"""Tasks under way or waiting for each worker."""
+_AHEAD = 3
+"""Handfuls of tasks under way or waiting for each worker."""
+
+_SMALL = 1 << 18
+"""Bytes of inputs that may be worked on with others in one go."""
 
 _LOST = (
     "expected a worker to finish this, found that two were killed on it (out of memory?); try it "
@@ -32,10 +36,35 @@ _LOST = (
 )
 
 
-def run_here(call: Call, tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome]]:
-    """One task after another, in this process."""
+def handfuls(tasks: Iterable[Task], most: int) -> Iterator[Tasks]:
+    """Up to ``most`` tasks at a time, in their order, where inputs are small; larger ones alone, so
+    that workers have about as much to do each."""
+    waiting: list[Task] = []
     for task in tasks:
-        yield task, call(task)
+        small = most > 1 and 0 < bytes_of(task) <= _SMALL
+        if waiting and not small:
+            yield tuple(waiting)
+            waiting = []
+        waiting.append(task)
+        if len(waiting) >= most or not small:
+            yield tuple(waiting)
+            waiting = []
+    if waiting:
+        yield tuple(waiting)
+
+
+def run_here(call: Call, tasks: Iterable[Task], handful: int = 1) -> Iterator[tuple[Task, Outcome]]:
+    """One handful after another, in this process."""
+    for some in handfuls(tasks, handful):
+        yield from zip(some, call(some))
+
+
+def bytes_of(task: Task) -> int:
+    """Bytes of an input, 0 where they cannot be told."""
+    try:
+        return task.input.size
+    except OSError:
+        return 0
 
 
 def cores() -> int:
@@ -45,47 +74,54 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def run_processes(call: Call, tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Outcome]]:
+def run_processes(
+    call: Call, tasks: Iterable[Task], jobs: int, handful: int = 1
+) -> Iterator[tuple[Task, Outcome]]:
     """Tasks in processes of this machine, each of which loads the model once.
 
     Args:
-        call: works on one; picklable.
+        call: works on some; picklable.
         tasks: which.
         jobs: processes.
+        handful: tasks with small inputs that a process gets at a time.
     """
     # The processes share the machine's cores. They read this when they load their libraries.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(cores() // jobs, 1)))
-    waiting: deque[tuple[Task, Future[Outcome]]] = deque()
-    source = iter(tasks)
+    waiting: deque[tuple[Tasks, Future[list[Outcome]]]] = deque()
+    source = handfuls(tasks, handful)
     pool = _pool(jobs)
     try:
         while True:
-            while len(waiting) < _AHEAD * jobs and (task := next(source, None)) is not None:
+            while len(waiting) < _AHEAD * jobs and (some := next(source, None)) is not None:
                 try:
-                    waiting.append((task, pool.submit(call, task)))
+                    waiting.append((some, pool.submit(call, some)))
                 except BrokenProcessPool as error:
-                    broken: Future[Outcome] = Future()
+                    broken: Future[list[Outcome]] = Future()
                     broken.set_exception(error)
-                    waiting.append((task, broken))
+                    waiting.append((some, broken))
                     break
             if not waiting:
                 return
-            task, future = waiting[0]
+            some, future = waiting[0]
             try:
-                yield task, future.result()
+                found = future.result()
                 waiting.popleft()
+                yield from zip(some, found)
             except BrokenProcessPool:
                 pool.shutdown(wait=True)
-                for task, future in waiting:
-                    yield task, _finished(future) or _alone(call, task.again())
+                for some, future in waiting:
+                    if done := _finished(future):
+                        yield from zip(some, done)
+                    else:
+                        yield from ((task, _alone(call, task.again())) for task in some)
                 waiting.clear()
                 pool = _pool(jobs)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _finished(future: Future[Outcome]) -> Outcome | None:
-    """What a task came to before its pool broke."""
+def _finished(future: Future[list[Outcome]]) -> list[Outcome] | None:
+    """What tasks came to before their pool broke."""
     done = future.done() and not future.cancelled() and future.exception() is None
     return future.result() if done else None
 
@@ -94,7 +130,7 @@ def _alone(call: Call, task: Task) -> Outcome:
     """A second try, in a process that nothing else can take with it."""
     with _pool(1) as pool:
         try:
-            return pool.submit(call, task).result()
+            return pool.submit(call, (task,)).result()[0]
         except BrokenProcessPool:
             return Outcome(FAILED, _LOST)
 
@@ -156,11 +192,11 @@ def run_cluster(call: Call, tasks: Iterable[Task], address: str) -> Iterator[tup
             while len(waiting) < ahead and (task := next(source, None)) is not None:
                 # A worker may die between writing the output and saying so.
                 once = task.again() if task.target is not None else task
-                waiting.append((task, client.submit(call, once, pure=False)))
+                waiting.append((task, client.submit(call, (once,), pure=False)))
             if not waiting:
                 return
             task, future = waiting.popleft()
             try:
-                yield task, future.result()
+                yield task, future.result()[0]
             except KilledWorker:
                 yield task, Outcome(FAILED, _LOST)

@@ -205,9 +205,7 @@ class NetworkPrior:
         shift = hidden @ head
         shift += head_bias
         given = np.ones((self.width, len(sums), self.seen + 2))
-        np.floor(
-            shift.reshape(len(sums), self.width, -1).transpose(1, 0, 2), out=given[..., :-1]
-        )
+        np.floor(shift.reshape(len(sums), self.width, -1).transpose(1, 0, 2), out=given[..., :-1])
         out: Float64 = given @ self._tables[group]
         return np.ceil(out, out=out)
 
@@ -247,7 +245,8 @@ class NetworkPrior:
         if not len(tokens):
             return tokens.copy()
         known = self.known(coarser)
-        return self._read(coder, tokens, known) if coder.reads else self._write(coder, tokens, known)
+        way = self._read if coder.reads else self._write
+        return way(coder, tokens, known)
 
     def _write(self, coder: Coder, tokens: Tokens, known: Float64 | None) -> Tokens:
         walk = self.walk(tokens, known, _begins(len(tokens)))

@@ -6,12 +6,12 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import click
 
@@ -47,6 +47,20 @@ class Work(Protocol):
 
     def __call__(self, task: Task, report: Report) -> Outcome:
         """Does it; failures are raised."""
+
+
+@runtime_checkable
+class Handful(Work, Protocol):
+    """Work of which several small tasks take less time together.
+
+    Attributes:
+        handful: how many at a time, at most.
+    """
+
+    handful: int
+
+    def together(self, tasks: Sequence[Task], report: Report) -> list[Outcome]:
+        """Does them; failures of a single one are its outcome."""
 
 
 @dataclass(frozen=True)
@@ -126,28 +140,38 @@ def batch_options(command: Command) -> Command:
     )
 
 
-def attempt(work: Work, task: Task, report: Report | None = None) -> Outcome:
-    """Does a task; what can go wrong without a bug is its outcome.
+Value = TypeVar("Value")
 
-    Args:
-        work: what to do.
-        task: with what.
-        report: for bars; None in another process.
-    """
-    start = time.perf_counter()
+
+def tried(do: Callable[[], Value]) -> Value | Outcome:
+    """What comes of something; what can go wrong with it without a bug is an outcome."""
     try:
-        if report is None:
-            with _ONE_AT_A_TIME:
-                found = work(task, Report(quiet=True))
-        else:
-            found = work(task, report)
+        return do()
     except BrokenPipeError:
         raise
     except Exception as error:
         if not is_expected(error):
             raise
-        found = Outcome(FAILED, explain(error), usage=isinstance(error, UsageError))
-    return replace(found, seconds=time.perf_counter() - start)
+        return Outcome(FAILED, explain(error), usage=isinstance(error, UsageError))
+
+
+def attempt(work: Work, tasks: Sequence[Task], report: Report | None = None) -> list[Outcome]:
+    """Does tasks; what can go wrong without a bug is their outcome.
+
+    Args:
+        work: what to do.
+        tasks: with what; more than one only where work is a :class:`Handful`.
+        report: for bars; None in another process.
+    """
+    start = time.perf_counter()
+    with nullcontext() if report else _ONE_AT_A_TIME:
+        report = report or Report(quiet=True)
+        if len(tasks) > 1 and isinstance(work, Handful):
+            found = work.together(tasks, report)
+        else:
+            found = [tried(partial(work, task, report)) for task in tasks]
+    seconds = (time.perf_counter() - start) / len(tasks)
+    return [replace(one, seconds=seconds) for one in found]
 
 
 @dataclass
@@ -390,12 +414,17 @@ class Batch:
                 bar(1)
 
             tasks = self._to_do(note)
+            handful = 1
+            if isinstance(work, Handful):
+                # Every process is to have several, or one would be left with the last alone.
+                fair = count // (4 * orders.jobs) if known else work.handful
+                handful = min(work.handful, max(fair, 1))
             if orders.scheduler is not None:
                 ran = run_cluster(partial(attempt, work), tasks, orders.scheduler)
             elif orders.jobs > 1:
-                ran = run_processes(partial(attempt, work), tasks, orders.jobs)
+                ran = run_processes(partial(attempt, work), tasks, orders.jobs, handful)
             else:
-                ran = run_here(partial(attempt, work, report=report), tasks)
+                ran = run_here(partial(attempt, work, report=report), tasks, handful)
             for task, found in ran:
                 if tar is not None and found.data is not None:
                     inside = PurePosixPath(task.input.inside).parent / self.rename(task.input)
@@ -406,12 +435,4 @@ class Batch:
         return report.status
 
 
-def bytes_of(task: Task) -> int:
-    """Bytes of an input, 0 where they cannot be told."""
-    try:
-        return task.input.size
-    except OSError:
-        return 0
-
-
-__all__ = ["Batch", "Orders", "Work", "attempt", "batch_options", "bytes_of"]
+__all__ = ["Batch", "Orders", "Work", "attempt", "batch_options", "tried"]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import click
 
 from motioncodec.batch.inputs import ARCHIVE_SUFFIXES, STANDARD, Input, Wanted
 from motioncodec.batch.manifest import Outcome, Task
-from motioncodec.cli.batches import Batch, Orders, batch_options, bytes_of
+from motioncodec.batch.running import bytes_of
+from motioncodec.cli.batches import Batch, Orders, batch_options, tried
 from motioncodec.cli.options import (
     CONTEXT,
     QUALITIES,
@@ -121,12 +123,35 @@ class Encoding:
     reading: dict[str, Any]
     measured: bool = False
 
+    handful: ClassVar[int] = 10
+
     def __call__(self, task: Task, report: Report) -> Outcome:
         """See :class:`motioncodec.cli.batches.Work`."""
         from motioncodec.codec import encode_clip
 
         clip = read_input(task.input, self.reading)
         data = _gathered(encode_clip, clip, clip.frames, self.settings, report, task.label)
+        return self._deliver(clip, data, task)
+
+    def together(self, tasks: Sequence[Task], report: Report) -> list[Outcome]:
+        """See :class:`motioncodec.cli.batches.Handful`."""
+        from motioncodec.codec import encode_clips
+
+        clips = [tried(partial(read_input, task.input, self.reading)) for task in tasks]
+        whole = [clip for clip in clips if not isinstance(clip, Outcome)]
+        streams = tried(partial(encode_clips, whole, self.settings))
+        if isinstance(streams, Outcome):
+            # One of them cannot be done: which, and what of it, each shows alone.
+            return [tried(partial(self, task, report)) for task in tasks]
+        made = iter(streams)
+        return [
+            clip
+            if isinstance(clip, Outcome)
+            else tried(partial(self._deliver, clip, next(made), task))
+            for clip, task in zip(clips, tasks)
+        ]
+
+    def _deliver(self, clip: Clip, data: bytes, task: Task) -> Outcome:
         errors = None
         if self.measured and clip.frames:
             from motioncodec.metrics import compare

@@ -86,14 +86,14 @@ def set_bones(body: Float64, lengths: Float64) -> Float64:
         lengths: (20,), NaN for a bone that keeps its own.
     """
     out = body.copy()
-    for joint, parent in enumerate(CANONICAL_PARENTS):
-        if parent < 0:
-            continue
-        bone = body[:, joint] - body[:, parent]
-        if np.isfinite(lengths[joint]):
-            own = np.linalg.norm(bone, axis=-1, keepdims=True)
-            bone = bone * (lengths[joint] / np.maximum(own, 1e-6))
-        out[:, joint] = out[:, parent] + bone
+    children = [joint for joint, parent in enumerate(CANONICAL_PARENTS) if parent >= 0]
+    parents = [CANONICAL_PARENTS[joint] for joint in children]
+    bones = body[:, children] - body[:, parents]
+    own = np.linalg.norm(bones, axis=-1, keepdims=True)
+    wanted = lengths[children, None]
+    bones *= np.where(np.isfinite(wanted), wanted / np.maximum(own, 1e-6), 1.0)
+    for at, (joint, parent) in enumerate(zip(children, parents)):
+        out[:, joint] = out[:, parent] + bones[:, at]
     hips = (body[:, _HIPS[0]] + body[:, _HIPS[1]] - out[:, _HIPS[0]] - out[:, _HIPS[1]]) / 2
     return out + hips[:, None]
 

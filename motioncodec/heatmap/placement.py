@@ -157,15 +157,19 @@ def find_scale(points: Float64) -> float:
     Args:
         points: (T, 20, 3) canonical joints, NaN where missing.
     """
-    found = expected = 0.0
-    for (a, b), reference in _REFERENCE_LENGTHS.items():
-        distance = np.linalg.norm(points[:, a] - points[:, b], axis=-1)
-        distance = distance[np.isfinite(distance)]
-        if len(distance):
-            found += float(np.median(distance))
-            expected += reference
+    ends = np.array(list(_REFERENCE_LENGTHS))
+    distances = np.linalg.norm(points[:, ends[:, 0]] - points[:, ends[:, 1]], axis=-1)
+    there = np.isfinite(distances)
+    if len(distances) and there.all():
+        middles = np.median(distances, axis=0)
+    else:
+        some = (d[mine] for d, mine in zip(distances.T, there.T))
+        middles = np.array([np.median(one) if len(one) else np.nan for one in some])
+    known = np.isfinite(middles)
+    # Summed in turn, so that the same clip has the same size to the last bit whatever is vectorised.
+    found = sum(middles[known].tolist())
     if found > 0:
-        return found / expected
+        return found / sum(np.array(list(_REFERENCE_LENGTHS.values()))[known].tolist())
     # Too few joints for a limb: the spread about their centre, or failing that anything above 0.
     spread = points[np.isfinite(points[..., 0])]
     if len(spread) > 1 and (deviation := float(np.std(spread, axis=0).max())) > 0:
