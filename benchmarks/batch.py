@@ -4,9 +4,10 @@ usage: python benchmarks/batch.py DATA [--files 2000] [--seconds 5] [--jobs 2] [
            [--markdown FILE]
 
 Cuts real captures (DATA/train) into files of some seconds, encodes them in one run of the command
-with --jobs, and, once more, the same frames as one file for each worker; in turns, the fastest of each
-counts. Both include starting the processes and loading the model. Then a run is killed (SIGKILL, the whole process group) when
-half is done and started again with --skip-existing; its outputs are compared with the first run's.
+with --jobs, and, once more, the same frames as one file for each worker; in turns, the fastest of
+each counts. Both include starting the processes and loading the model. Then a run is killed
+(SIGKILL, the whole process group) when half is done and started again with --skip-existing; its
+outputs are compared with the first run's.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
@@ -29,7 +29,7 @@ import numpy as np
 from motioncodec.bitstream.header import step_exponent, step_size
 from motioncodec.clip import Clip, error_scale
 from motioncodec.decoding import Decoder, Heatmaps
-from motioncodec.encoding import Encoding, choose_tokens, encoded
+from motioncodec.encoding import ABREAST, Encoding, choose_tokens, encoded
 from motioncodec.errors import UsageError
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import find_weights
@@ -64,22 +64,34 @@ def encode_clip(
     return encoded(clip, settings, progress).write(target, progress)
 
 
-def encode_clips(clips: Sequence[Clip], settings: Settings | None = None) -> list[bytes]:
-    """Clips as ``.mtok`` streams, the same as :func:`encode_clip` makes of each; short ones take a
-    fraction of the time, since they get their tokens side by side.
+def encode_clips(clips: Iterable[Clip], settings: Settings | None = None) -> Iterator[bytes]:
+    """Clips as ``.mtok`` streams, the same as :func:`encode_clip` makes of each; short ones take
+    half of the time, since several are worked on side by side.
 
     Raises:
         MotionCodecError: what was asked for cannot be done with one of them.
     """
     settings = settings or Settings()
     if settings.bitrate is not None or settings.mean_error is not None:
-        out = [io.BytesIO() for _ in clips]
-        for clip, target in zip(clips, out):
+        for clip in clips:
+            target = io.BytesIO()
             encode_clip(clip, target, settings)
-        return [target.getvalue() for target in out]
-    encodings = [Encoding(clip, settings) for clip in clips]
+            yield target.getvalue()
+        return
+    waiting: list[Encoding] = []
+    for clip in clips:
+        encoding = Encoding(clip, settings)
+        frames = sum(one.stream.header.model_frames for one in [encoding, *waiting])
+        if waiting and frames > ABREAST:
+            yield from _written_together(waiting)
+            waiting = []
+        waiting.append(encoding)
+    yield from _written_together(waiting)
+
+
+def _written_together(encodings: list[Encoding]) -> Iterator[bytes]:
     choose_tokens(encodings)
-    return [_written(encoding) for encoding in encodings]
+    yield from map(_written, encodings)
 
 
 def decode_clip(

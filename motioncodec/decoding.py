@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import BinaryIO
 
 import numpy as np
@@ -23,7 +23,7 @@ from motioncodec.lossless import exact_values
 from motioncodec.model.weights import find_weights
 from motioncodec.skeleton import CANONICAL
 from motioncodec.stream import Stream
-from motioncodec.tracks import covered_joints
+from motioncodec.tracks import covered_joints, sample_canonical
 
 Float64 = NDArray[np.float64]
 Progress = Callable[[int], object]
@@ -439,6 +439,6 @@ class Part:
             header = replace(header, scales=(told.scales[self.person],))
         stream = Stream(header, weights=weights)
         mine = {0: PersonChunk(self.mine[self.chunk].missing)}
-        place_person(clip, stream, 0, mine)
+        place_person(clip, stream, 0, mine, partial(sample_canonical, clip, 0))
         where = stream.placement(mine, 0, *header.span(0))
         return stream.placed_at_clip_rate(where, 0, range(self._here.start, self._here.stop))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -44,6 +45,8 @@ from motioncodec.refinement import (
 )
 from motioncodec.stream import Stream, Untold
 from motioncodec.tracks import (
+    Sampled,
+    Samples,
     canonical_points,
     encode_extra,
     place,
@@ -81,6 +84,7 @@ class Encoding:
         header, weights = plan(clip, settings)
         self.clip, self.effort = clip, settings.effort
         self.stream = Stream(header, settings.device, weights)
+        self._whole: dict[int, Samples] = {}
         self.people = [self._place(person) for person in range(clip.persons)]
 
     def write(self, target: BinaryIO, progress: Progress | None = None) -> int:
@@ -129,15 +133,25 @@ class Encoding:
             frames = slice(*header.frame_span(chunk))
             mine[chunk] = PersonChunk(np.isnan(clip.keypoints[frames, person, :, 0]))
         if header.model:
-            place_person(clip, self.stream, person, mine)
+            place_person(clip, self.stream, person, mine, partial(self._sampled, person))
         return mine
+
+    def _sampled(self, person: int, start: int, stop: int) -> Samples:
+        """A person's canonical joints; of a clip of one chunk they are all sampled once."""
+        header = self.stream.header
+        if header.chunks > 1:
+            return sample_canonical(self.clip, person, start, stop)
+        if person not in self._whole:
+            end = header.span(0)[1] + 1
+            self._whole[person] = sample_canonical(self.clip, person, 0, end)
+        return self._whole[person].part(slice(start, stop))
 
     def untold(self, person: int, chunk: int) -> Untold:
         """A chunk of somebody's motion, with the neighbours in view."""
         stream, mine = self.stream, self.people[person]
         start, stop = stream.header.span(chunk)
         low, high = stream.margins(mine, start, stop, ENCODER_MARGIN)
-        samples = sample_canonical(self.clip, person, low, high)
+        samples = self._sampled(person, low, high)
         where = stream.placement(mine, person, low, high)
         return Untold(
             where.apply(samples.points),
@@ -355,6 +369,16 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
             found = first.stream.tokenize([one for *_, one in waiting], first.effort)
             for (encoding, person, chunk, one), tokens in zip(waiting, found):
                 encoding.take(person, chunk, one, tokens)
+            # What has one chunk is written before the next is looked at; a bound may want other
+            # tokens, or none.
+            first.stream.find_rows(
+                [
+                    encoding.people[person][chunk]
+                    for encoding, person, chunk, _ in waiting
+                    if encoding.stream.header.chunks == 1
+                    and encoding.stream.header.fine_step is None
+                ]
+            )
         waiting.clear()
         if progress:
             progress(done)
@@ -376,7 +400,9 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
     flush()
 
 
-def place_person(clip: Clip, stream: Stream, person: int, mine: dict[int, PersonChunk]) -> None:
+def place_person(
+    clip: Clip, stream: Stream, person: int, mine: dict[int, PersonChunk], sampled: Sampled
+) -> None:
     """Says where a person is in every chunk, and how long their bones are."""
     header = stream.header
     points = canonical_points(clip, person, slice(None, None, 1 + clip.frames // 100_000))
@@ -387,5 +413,5 @@ def place_person(clip: Clip, stream: Stream, person: int, mine: dict[int, Person
         bones = quantise_bones(lengths, header.depth)
     for chunk, one in mine.items():
         if one.present:
-            one.origin, one.turn = place(clip, header, person, chunk, anchor)
+            one.origin, one.turn = place(sampled, header, person, chunk, anchor)
             one.bones = bones

@@ -20,9 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motioncodec.bitstream.network import ABREAST, BIT, NetworkPrior
+from motioncodec.bitstream.network import BIT, NetworkPrior
 from motioncodec.model.quantizer import SlotQuantizer
 from motioncodec.model.vqgan import SlotVQGAN
+
+ABREAST = 16
+"""Steps that get their nearest tokens side by side, at most."""
 
 Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -151,9 +154,10 @@ class _Way:
         tokens = torch.from_numpy(self.tokens[level]).to(self.so_far.device)
         return self.network.levels[level].quantizer.lookup(tokens)[None]
 
-    def known(self, prior: NetworkPrior) -> Float64 | None:
-        """What the level at hand is written after, in the chunk."""
-        return prior.known([level[self.steps] for level in self.tokens[:-1]])
+    @property
+    def coarser(self) -> list[Integers]:
+        """The chunk's tokens of the levels before the one at hand."""
+        return [level[self.steps] for level in self.tokens[:-1]]
 
 
 class _Books:
@@ -176,12 +180,11 @@ class _Books:
             table = np.concatenate([-2.0 * codes.transpose(0, 2, 1), norms], axis=1)
             self.groups.append((mine, table, static[mine, None, :size]))
 
-    def costs(self, latents: Float64, group: int) -> Float64:
-        """(steps, slots, latent) latents of all slots to (slots, steps, codes) squared distances of
-        a group's codes, less what all codes of a slot have in common."""
+    def costs(self, rows: Float64, group: int) -> Float64:
+        """(slots, steps, latent + 1) of all slots from :func:`_rows` to (slots, steps, codes)
+        squared distances of a group's codes, less what all codes of a slot have in common."""
         mine, table, _ = self.groups[group]
-        rows = latents[:, mine].transpose(1, 0, 2)
-        out: Float64 = np.concatenate([rows, np.ones((*rows.shape[:2], 1))], axis=-1) @ table
+        out: Float64 = rows[mine] @ table
         return out
 
     def nearest(self, latents: Float64) -> Integers:
@@ -189,11 +192,19 @@ class _Books:
         out = np.empty(latents.shape[:2], np.int64)
         for start in range(0, len(latents), ABREAST):
             some = slice(start, start + ABREAST)
+            rows = _rows(latents[some])
             for group, (mine, _, static) in enumerate(self.groups):
-                cost = self.costs(latents[some], group)
+                cost = self.costs(rows, group)
                 cost += static
                 out[some, mine] = cost.argmin(-1).T
         return out
+
+
+def _rows(latents: Float64) -> Float64:
+    """(steps, slots, latent) to (slots, steps, latent + 1), the last of them 1."""
+    out = np.ones((latents.shape[1], len(latents), latents.shape[2] + 1))
+    out[..., :-1] = latents.transpose(1, 0, 2)
+    return out
 
 
 @lru_cache(maxsize=16)
@@ -220,17 +231,14 @@ def _sweep(books: _Books, prior: NetworkPrior, ways: Sequence[_Way], sweeps: int
     if not sweeps:
         return
     mine = [way.tokens[-1][way.steps] for way in ways]
-    known = [way.known(prior) for way in ways]
-    some = [one for one in known if one is not None]
-    first = np.concatenate([np.arange(len(one)) == 0 for one in mine])
-    latents = np.concatenate([way.latents[way.steps] for way in ways])
+    walk = prior.abreast(mine, [way.coarser for way in ways])
+    rows = _rows(np.concatenate([way.latents[way.steps] for way in ways]))
     tokens = np.concatenate(mine)
-    walk = prior.walk(tokens, np.concatenate(some) if some else None, first)
     for _ in range(sweeps):
         for group, (slots, _, _) in enumerate(books.groups):
             cost = walk.lengths()
             cost *= books.weight / BIT
-            cost += books.costs(latents, group)
+            cost += books.costs(rows, group)
             tokens[:, slots] = cost.argmin(-1).T
             walk.take(tokens[:, slots])
     ends = np.cumsum([len(one) for one in mine])
@@ -258,7 +266,7 @@ def _descend(books: _Books, prior: NetworkPrior, way: _Way, level: int, effort: 
                 weight = 2 * float(mean)
             error = apart.sum() * weight
         cost = float(apart.detach()[:, frames].sum()) * weight
-        cost += price * prior.bits(way.tokens[level][way.steps], way.known(prior))
+        cost += price * prior.bits(way.tokens[level][way.steps], prior.known(way.coarser))
         if cost < least:
             best, least = way.tokens[level].copy(), cost
         if turn == effort.descents:

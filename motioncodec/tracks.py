@@ -7,6 +7,7 @@ more memory than a short one.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,6 +100,15 @@ class Samples:
     seen: Bool
     confidence: Float64
 
+    def part(self, frames: slice) -> Samples:
+        """Some of them."""
+        return Samples(self.points[frames], self.seen[frames], self.confidence[frames])
+
+
+Sampled = Callable[[int, int], Samples]
+"""What gives one person's canonical joints at model frames from one number to another, exclusive:
+:func:`sample_canonical` of a clip and person."""
+
 
 def sample(clip: Clip, person: int, joints: list[int], start: int, stop: int) -> Samples:
     """Joints of one person at model frames ``start`` to ``stop`` (exclusive), in the models' axes.
@@ -145,15 +155,15 @@ def sample_canonical(clip: Clip, person: int, start: int, stop: int) -> Samples:
 
 
 def place(
-    clip: Clip, header: Header, person: int, chunk: int, anchor: int | None
+    sampled: Sampled, header: Header, person: int, chunk: int, anchor: int | None
 ) -> tuple[Curve, NDArray[np.int64]]:
     """Where a person is throughout a chunk: the hips' curve, and the knots of heading or size."""
     start, stop = header.span(chunk)
     before = min(start, SMOOTHING)
     after = min(max(header.model_frames - stop, 1), SMOOTHING)
-    samples = sample_canonical(clip, person, start - before, stop + after)
+    samples = sampled(start - before, stop + after)
     points = np.where(samples.seen[..., None], samples.points, np.nan)
-    if clip.dims == 3:
+    if header.dims == 3:
         scale = dequantise_scale(header.scales[person])
         hips = find_hips(points, scale, anchor) / scale
         turn = find_heading(points) / (2 * np.pi / HEADING_STEPS)
@@ -164,7 +174,7 @@ def place(
     here = slice(before, before + stop - start + 1)
     curve = analyse(hips[here], step_size(header.origin_step), HIPS_DEAD_ZONE)
     knots = turn[here][::KNOT_SPACING]
-    if clip.dims == 3:
+    if header.dims == 3:
         return curve, cheap_knots(knots, "heading", TURN_PRICE)[:, None]
     return curve, np.rint(knots).astype(np.int64)[:, None]
 
@@ -350,6 +360,7 @@ def _bases(known: Float64, extra: list[int], header: Header, ready: list[int]) -
 
 
 __all__ = [
+    "Sampled",
     "Samples",
     "canonical_points",
     "covered_joints",

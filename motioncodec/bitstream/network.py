@@ -25,6 +25,8 @@ from motioncodec.bitstream.prior import Tokens
 
 Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Rows = list[Float64]
+"""Of each group (slots, steps, codes) frequencies."""
 
 BIT = 256
 """Lengths are in 256ths of a bit."""
@@ -184,7 +186,8 @@ class NetworkPrior:
         parts = []
         for prior, tokens in zip(self.coarser, coarser):
             found = prior.features(tokens)
-            energy = np.pad(found[..., -1], ((1, 1), (0, 0)))
+            energy = np.zeros((len(tokens) + 2, prior.slots))
+            energy[1:-1] = found[..., -1]
             parts += [found.reshape(len(tokens), -1), energy[:-2], energy[2:]]
         return np.concatenate(parts, axis=1).astype(np.float64) if parts else None
 
@@ -208,6 +211,21 @@ class NetworkPrior:
         np.floor(shift.reshape(len(sums), self.width, -1).transpose(1, 0, 2), out=given[..., :-1])
         out: Float64 = given @ self._tables[group]
         return np.ceil(out, out=out)
+
+    def abreast(self, tokens: Sequence[Tokens], coarser: Sequence[Sequence[Tokens]]) -> Walk:
+        """Through (steps, slots) tokens of several clips side by side, as they stand; ``coarser``
+        has those of the levels before."""
+        known = [one for one in map(self.known, coarser) if one is not None]
+        first = np.concatenate([_begins(len(one)) for one in tokens])
+        return self.walk(np.concatenate(tokens), np.concatenate(known) if known else None, first)
+
+    def rows(self, tokens: Sequence[Tokens], coarser: Sequence[Sequence[Tokens]]) -> list[Rows]:
+        """What tokens of several clips are written under, as for :meth:`abreast`."""
+        ends = np.cumsum([len(one) for one in tokens])[:-1]
+        walk = self.abreast(tokens, coarser)
+        found = [rows for rows, _ in self._rows(walk, np.concatenate(tokens))]
+        parts = [np.split(rows, ends, axis=1) for rows in found]
+        return [list(rows) for rows in zip(*parts)]
 
     def walk(self, tokens: Tokens, known: Float64 | None, first: NDArray[np.bool_]) -> Walk:
         """Through (steps, slots) tokens as they stand.
@@ -252,10 +270,9 @@ class NetworkPrior:
         walk = self.walk(tokens, known, _begins(len(tokens)))
         for start in range(0, len(tokens), ABREAST):
             some = slice(start, start + ABREAST)
-            rows = [(f, t) for f, t in self._rows(walk.part(some), tokens[some])]
-            for step in range(len(tokens[some])):
-                for frequencies, mine in rows:
-                    coder.many(mine[step], frequencies[:, step])
+            write_under(
+                coder, tokens[some], [f for f, _ in self._rows(walk.part(some), tokens[some])]
+            )
         return tokens.copy()
 
     def _read(self, coder: Coder, tokens: Tokens, known: Float64 | None) -> Tokens:
@@ -320,6 +337,15 @@ class Walk:
             self._sums += found @ within[mine]
         else:
             self._sums = self._base.copy()
+
+
+def write_under(coder: Coder, tokens: Tokens, rows: Rows) -> None:
+    """Writes (steps, slots) tokens under what :meth:`NetworkPrior.rows` found for them."""
+    for step, mine in enumerate(tokens):
+        at = 0
+        for frequencies in rows:
+            coder.many(mine[at : at + len(frequencies)], frequencies[:, step])
+            at += len(frequencies)
 
 
 def _begins(steps: int) -> NDArray[np.bool_]:

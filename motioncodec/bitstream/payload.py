@@ -20,6 +20,7 @@ from motioncodec.bitstream.entropy import (
     code_natural,
 )
 from motioncodec.bitstream.exact import Exact, code_exact
+from motioncodec.bitstream.network import Rows, write_under
 from motioncodec.bitstream.numbers import Numbers, Tables, code_numbers
 from motioncodec.bitstream.prior import Prior, Tokens
 from motioncodec.bitstream.refinement import (
@@ -117,6 +118,8 @@ class PersonChunk:
         bones: (20,) lengths in steps (:mod:`motioncodec.bitstream.bones`); None where the model
             does not know reference bones.
         tokens: for each level (steps, slots).
+        rows: what the tokens of each level are written under, where that is known already; for who
+            writes.
         extra: curve of E x D channels, or None.
         confidence: (F, K) levels, 0 where missing, or None.
         shape: (21, 3) of a body that is refined (:mod:`motioncodec.bitstream.bones`), or None.
@@ -134,6 +137,7 @@ class PersonChunk:
     turn: Integers | None = None
     bones: Integers | None = None
     tokens: list[Tokens] = field(default_factory=list)
+    rows: list[Rows] = field(default_factory=list)
     extra: Curve | None = None
     confidence: Integers | None = None
     shape: Integers | None = None
@@ -159,11 +163,12 @@ class PersonChunk:
         self.extra = self.confidence = self.numbers = None
         self.shape = self.fine = self.corrections = None
         self.exact = self.exact_confidence = None
+        self.rows = []
 
     def drop_tokens(self) -> None:
         """Leaves the keypoints to numbers."""
         self.origin = self.turn = self.bones = None
-        self.tokens = []
+        self.tokens, self.rows = [], []
 
     @classmethod
     def empty(cls, layout: Layout) -> PersonChunk:
@@ -297,9 +302,13 @@ def _code_person(
         if given.bones is not None:
             out.bones = code_bones(coder, given.bones, len(layout.priors))
         note("placement")
-        for level, (prior, tokens) in enumerate(zip(layout.priors, given.tokens)):
-            out.tokens.append(prior.code(coder, tokens, out.tokens))
-            note(f"tokens {level + 1}")
+        for level, (prior, tokens) in enumerate(zip(layout.priors, given.tokens), 1):
+            if given.rows:
+                write_under(coder, tokens, given.rows[level - 1])
+                out.tokens.append(tokens)
+            else:
+                out.tokens.append(prior.code(coder, tokens, out.tokens))
+            note(f"tokens {level}")
     if given.extra is not None and not in_numbers:
         out.extra = code_curve(coder, given.extra, "keypoint")
         note("other joints")

@@ -139,7 +139,7 @@ class Encoding:
 
         clips = [tried(partial(read_input, task.input, self.reading)) for task in tasks]
         whole = [clip for clip in clips if not isinstance(clip, Outcome)]
-        streams = tried(partial(encode_clips, whole, self.settings))
+        streams = tried(lambda: list(encode_clips(whole, self.settings)))
         if isinstance(streams, Outcome):
             # One of them cannot be done: which, and what of it, each shows alone.
             return [tried(partial(self, task, report)) for task in tasks]

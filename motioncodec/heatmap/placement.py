@@ -166,7 +166,7 @@ def find_scale(points: Float64) -> float:
         some = (d[mine] for d, mine in zip(distances.T, there.T))
         middles = np.array([np.median(one) if len(one) else np.nan for one in some])
     known = np.isfinite(middles)
-    # Summed in turn, so that the same clip has the same size to the last bit whatever is vectorised.
+    # Summed in turn: the same size to the last bit, whatever is vectorised.
     found = sum(middles[known].tolist())
     if found > 0:
         return found / sum(np.array(list(_REFERENCE_LENGTHS.values()))[known].tolist())

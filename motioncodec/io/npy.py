@@ -25,6 +25,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -45,6 +46,12 @@ _DAMAGE = (
 
 _FIRST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _METADATA_BYTES = 2**16
+_SMALL = 2**20
+_HEADER_BYTES = 2**16
+_HEADERS = {
+    (1, 0): npy_format.read_array_header_1_0,
+    (2, 0): npy_format.read_array_header_2_0,
+}
 _POSITIONS = ("joints", "Jtr", "jtr", "joint_positions", "poses_joints")
 _RATES = ("mocap_framerate", "mocap_frame_rate")
 _BODY_PARAMETERS = ("poses", "betas", "trans", "pose_body", "root_orient")
@@ -70,15 +77,12 @@ _FIELDS = ("keypoints", "confidence", "frame_rate", "joints", "units", "up", "pe
 def _read_array(source: Source, stream: Any, size: int, what: str) -> NDArray[Any]:
     """One ``.npy`` array of ``size`` bytes in all, allocated only once its header adds up."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            version = npy_format.read_magic(stream)
-            if version == (1, 0):
-                shape, columns_first, dtype = npy_format.read_array_header_1_0(stream)
-            elif version == (2, 0):
-                shape, columns_first, dtype = npy_format.read_array_header_2_0(stream)
-            else:
-                raise ValueError(f"version {version[0]}.{version[1]}")
+        version = npy_format.read_magic(stream)
+        if version not in _HEADERS:
+            raise ValueError(f"version {version[0]}.{version[1]}")
+        length = stream.read(2 * version[0])
+        text = stream.read(min(int.from_bytes(length, "little"), _HEADER_BYTES))
+        shape, columns_first, dtype = _header(version, length + text)
         if dtype.kind not in "fiubUS":
             raise source.error(
                 f"{what}: expected numbers or text, found {short(str(dtype))}; save plain arrays, "
@@ -101,6 +105,14 @@ def _read_array(source: Source, stream: Any, size: int, what: str) -> NDArray[An
             f"{what}: expected a NumPy array, found damaged data ({short(str(error), 60)}); "
             "save it again"
         ) from None
+
+
+@lru_cache(maxsize=256)
+def _header(version: tuple[int, int], text: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and kind of an array; one archive's files mostly have the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _HEADERS[version](io.BytesIO(text))
 
 
 def _numbers(source: Source, array: NDArray[Any], what: str) -> NDArray[np.float32]:
@@ -229,7 +241,9 @@ def read_npz(source: Source) -> Clip:
                     raise source.error(
                         f"{field}: expected at most {MAX_BYTES} bytes, found {info.file_size}"
                     )
-                with archive.open(info) as stream:
+                # Many small reads of a member take longer than a small member.
+                small = info.file_size <= _SMALL
+                with io.BytesIO(archive.read(info)) if small else archive.open(info) as stream:
                     try:
                         fields[field] = _read_array(source, stream, info.file_size, field)
                     except FormatError:

@@ -55,7 +55,7 @@ def is_packed(file: BinaryIO) -> bool:
     file.seek(0)
     if head[257:262] == b"ustar":
         return True
-    if not head.startswith(b"PK"):
+    if not head.startswith(b"PK") or b".npy" in head[30:128]:  # the first member's name
         return False
     try:
         with zipfile.ZipFile(file) as archive:
