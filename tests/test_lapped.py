@@ -19,7 +19,7 @@ from motioncodec.lapping import analyse, border_filter, synthesise
 from motioncodec.model.lapped import LappedTransform
 from motioncodec.model.vqgan import LappedCoder, SlotVQGAN
 from motioncodec.model.weights import default_weights
-from motioncodec.search import EFFORTS, search
+from motioncodec.search import EFFORTS, Stretch, search
 from motioncodec.stream import priors_of
 from motioncodec.training.components import deal_out
 
@@ -157,10 +157,25 @@ def test_effort_repeats_and_decodes_like_any(capture: Clip) -> None:
 def test_search_leaves_the_neighbours_alone(network: SlotVQGAN) -> None:
     priors = [p for p in priors_of(default_weights(3)) if isinstance(p, NetworkPrior)]
     centres, peaks = swaying(64 * 4)
-    nearest = network.tokenize(centres, peaks, 1)[0]
-    (found,) = search(network, priors, centres, peaks, 1, EFFORTS[6], slice(1, 3))
-    assert torch.equal(found[:, :1], nearest[:, :1])
-    assert torch.equal(found[:, 3:], nearest[:, 3:])
+    nearest = network.tokenize(centres, peaks, 1)[0][0].numpy()
+    asked = Stretch(centres, peaks, slice(1, 3))
+    ((found,),) = search(network, priors, [asked], 1, EFFORTS[6])
+    np.testing.assert_array_equal(found[:1], nearest[:1])
+    np.testing.assert_array_equal(found[3:], nearest[3:])
+
+
+@pytest.mark.parametrize("effort", [2, 3, 5])
+def test_stretches_do_not_see_each_other(network: SlotVQGAN, effort: int) -> None:
+    priors = [p for p in priors_of(default_weights(3)) if isinstance(p, NetworkPrior)]
+    asked = [
+        Stretch(*swaying(64 * windows), slice(start, stop))
+        for windows, start, stop in ((3, 0, 3), (1, 0, 1), (6, 1, 4))
+    ]
+    together = search(network, priors, asked, 2, EFFORTS[effort])
+    for one, found in zip(asked, together):
+        (alone,) = search(network, priors, [one], 2, EFFORTS[effort])
+        for a, b in zip(alone, found, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("effort", [0, 10, -1])

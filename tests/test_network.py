@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from golden.cases import lapped, network, numbers, tokens
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -113,6 +113,7 @@ def test_lengths_at_once_are_those_in_turn() -> None:
                         )
 
 
+@settings(deadline=None)
 @given(st.integers(2, 1 << 20), st.lists(st.integers(0, 7000), min_size=2, max_size=40))
 def test_shares_are_divided_exactly(seed: int, lengths: list[int]) -> None:
     """As FORMAT.md has it, in whole numbers."""
