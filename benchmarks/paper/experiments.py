@@ -195,10 +195,10 @@ def windows(options: argparse.Namespace, name: str, dims: int, most: int, speed:
     points, seen = cut(found.points), (cut(found.seen) > 0.99).float()
     if dims == 2:
         # The cameras of the training windows, drawn once.
-        shot = Windows(found, 2, FRAMES, NO_AUGMENTATION, 1)
-        fixed = cut(found.heading[:, None])[..., 0], cut(found.hips)
-        shot._raw = lambda size: (points, seen, *fixed)  # type: ignore[method-assign]
-        points, seen, _ = shot.batch(len(points))
+        cameras = Windows(found, 2, FRAMES, NO_AUGMENTATION, 1)
+        points, seen, _ = cameras.shown(
+            points, seen, cut(found.heading[:, None])[..., 0], cut(found.hips)
+        )
     return points, seen
 
 

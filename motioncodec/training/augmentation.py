@@ -182,8 +182,20 @@ class Windows:
 
     def batch(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy centres (B, T, 20, dims) in body units, peaks (B, T, 20), true centres."""
-        points, seen, heading, hips = self._mixed(size)
-        a = self.augmentation
+        return self.shown(*self._mixed(size))
+
+    def shown(
+        self, points: Tensor, seen: Tensor, heading: Tensor, hips: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Windows that are given, turned and spoilt or seen by cameras; as :meth:`batch`.
+
+        Args:
+            points: (B, T, 20, 3) in body units.
+            seen: (B, T, 20).
+            heading: (B, T) radians.
+            hips: (B, T, 3) body units.
+        """
+        size, a = len(points), self.augmentation
         seen = self._dropped(seen)
         if self.dims == 3:
             angle = self._normal(size, 1) * a.heading + torch.zeros(1, self.frames)
