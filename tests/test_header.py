@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import math
 import re
+import zlib
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -30,7 +32,10 @@ from motioncodec.bitstream.header import (
     step_size,
 )
 from motioncodec.errors import ContainerError
-from motioncodec.skeleton import REGISTRY
+from motioncodec.io import read_clip
+from motioncodec.skeleton import REGISTRY, Skeleton
+
+DATA = Path(__file__).parent / "data"
 
 TEXT = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12)
 VALUES = (
@@ -110,6 +115,12 @@ def folded(value: Any) -> bytes:
     return b"\0" + packed
 
 
+def deflated(data: bytes) -> bytes:
+    known = (files("motioncodec.bitstream") / "names.bin").read_bytes()
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=known)
+    return b"\2" + deflater.compress(data) + deflater.flush()
+
+
 def zipped(data: bytes, **options: bool) -> bytes:
     return b"\1" + zstandard.ZstdCompressor(**options).compress(data)  # type: ignore[arg-type]
 
@@ -137,7 +148,13 @@ BAD: list[tuple[str, dict[int, Any]]] = [
     ("custom without names", {2: 0}),
     ("names text", {2: 0, 3: "a\nb"}),
     ("names empty bytes", {2: 0, 3: b""}),
-    ("names folded otherwise", {2: 0, 3: b"\2a"}),
+    ("names folded otherwise", {2: 0, 3: b"\3a"}),
+    ("names deflated, cut short", {2: 0, 3: deflated(b"hip\nknee")[:-1]}),
+    ("names deflated, and more", {2: 0, 3: deflated(b"hip\nknee") + b"\0"}),
+    ("names deflated, spoilt", {2: 0, 3: b"\2\xff\xff"}),
+    ("nothing deflated", {2: 0, 3: b"\2"}),
+    ("names deflated by another dictionary", {2: 0, 3: b"\2" + zlib.compress(b"hip\nknee")}),
+    ("names that inflate too far", {2: 0, 3: deflated(b"a" * (MAX_TEXT + 1))}),
     ("names not UTF-8", {2: 0, 3: b"\0\xff"}),
     ("a name twice", {2: 0, 3: b"\0a\nb\na"}),
     ("too many names", {2: 0, 3: zipped(b"\n".join(b"%x" % i for i in range(MAX_JOINTS + 1)))}),
@@ -257,6 +274,19 @@ def test_any_map_is_taken_or_refused(packed: dict[int, Any]) -> None:
 def test_a_writer_refuses_what_a_reader_would(header: Header) -> None:
     with pytest.raises(ContainerError):
         header.pack()
+
+
+@pytest.mark.parametrize("source", [*REGISTRY[1:], *sorted((DATA / "bvh").glob("*.bvh"))], ids=str)
+def test_usual_names_take_next_to_nothing(source: Skeleton | Path) -> None:
+    skeleton = read_clip(source).skeleton if isinstance(source, Path) else source
+    some = slice(1, None)  # no registered skeleton
+    header = Header(
+        frames=1, frame_rate=30.0, skeleton=0, names=skeleton.joints[some],
+        covered=skeleton.covered[some],
+    )  # fmt: skip
+    packed = header.pack()
+    assert len(packed[3]) + len(packed[18]) < 60
+    assert Header.unpack(packed) == header
 
 
 def test_long_names_are_folded() -> None:

@@ -7,8 +7,11 @@ left out, so that a short clip of a known skeleton has a header of some 15 bytes
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import msgpack
@@ -365,17 +368,33 @@ def _covered(packed: Mapping[int, Any], joints: int) -> tuple[int, ...]:
     return covered
 
 
+@cache
+def _names() -> bytes:
+    """Joint names of formats, rigs and marker sets, and which covered joints they are: what short
+    lists of names are told by. Permanent, as FORMAT.md has it."""
+    return (files("motioncodec.bitstream") / "names.bin").read_bytes()
+
+
 def _fold(data: bytes) -> bytes:
-    """A byte that says how, and the data plain (0) or as a zstandard frame (1), the shorter."""
-    folded = zstandard.ZstdCompressor(level=19, write_checksum=False).compress(data)
-    return b"\1" + folded if len(folded) < len(data) else b"\0" + data
+    """A byte that says how, and the data plain (0), as a zstandard frame (1) or deflated by known
+    names (2), whichever is the shortest."""
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=_names())
+    ways = (
+        data,
+        zstandard.ZstdCompressor(level=19, write_checksum=False).compress(data),
+        deflater.compress(data) + deflater.flush(),
+    )
+    how = min(range(3), key=lambda one: len(ways[one]))
+    return bytes([how]) + ways[how]
 
 
 def _unfold(value: Any) -> bytes:
-    if not isinstance(value, bytes) or not value or value[0] > 1:
+    if not isinstance(value, bytes) or not value or value[0] > 2:
         raise ContainerError("header: expected folded bytes, found something else")
     if value[0] == 0:
         return value[1:]
+    if value[0] == 2:
+        return _inflated(value[1:])
     try:
         size = zstandard.frame_content_size(value[1:])
         if not 0 <= size <= MAX_TEXT:
@@ -385,6 +404,19 @@ def _unfold(value: Any) -> bytes:
         )
     except zstandard.ZstdError as error:
         raise ContainerError(f"header: expected a zstandard frame: {error}") from error
+
+
+def _inflated(data: bytes) -> bytes:
+    inflater = zlib.decompressobj(-15, zdict=_names())
+    try:
+        out = inflater.decompress(data, MAX_TEXT + 1)
+    except zlib.error as error:
+        raise ContainerError(f"header: expected a deflate stream: {error}") from error
+    if len(out) > MAX_TEXT:
+        raise ContainerError(f"header: expected at most {MAX_TEXT} bytes of text, found more")
+    if not inflater.eof or inflater.unused_data:
+        raise ContainerError("header: expected a deflate stream and no more, found another end")
+    return out
 
 
 def _joined(names: tuple[str, ...]) -> bytes:

@@ -18,10 +18,15 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="overwrite what differs")
     force = parser.parse_args().force
     sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
-    from golden.cases import golden
+    from golden.cases import golden, named
+
+    from motioncodec.bitstream.header import _fold
 
     status = 0
-    for name, data in golden().items():
+    files = golden()
+    if not (HERE / "named.hex").exists():
+        files["named"] = named().file(_fold)
+    for name, data in files.items():
         path = HERE / f"{name}.hex"
         text = "".join(data[i : i + 32].hex() + "\n" for i in range(0, len(data), 32))
         if path.exists() and path.read_text() == text:
