@@ -361,6 +361,8 @@ def test_handfuls_are_of_small_inputs_in_their_order(tmp_path: Path) -> None:
     found = [[task.label for task in some] for some in running.handfuls(tasks, 3)]
     assert found == [["0", "1", "2"], ["3"], ["4"], ["5"], ["6"], ["7", "8"]]
     assert [len(some) for some in running.handfuls(tasks, 1)] == [1] * 9
+    far = [Task(Input(f"{i}", f"{i}", f"s3://nowhere/{i}.npz"), None) for i in range(3)]
+    assert [len(some) for some in running.handfuls(far, 3)] == [1] * 3
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,19 @@ from pathlib import Path
 import numpy as np
 
 FIGURES = ("SSIM", "PSNR", "L1", "T-Std", "fast kept", "fast true", "codes used")
+KEYPOINTS = ("MPJPE", "acceleration", "joints kept", "joints true")
+"""Where joints are drawn."""
+
 VARIES = {
-    "a": ("dims", "adversarial"),
+    "a": ("drawing", "dims", "adversarial"),
+    "a8": ("dims", "adversarial"),
+    "a-shipped": ("dims", "adversarial"),
     "b": ("adversarial",),
     "c": ("dims", "codes"),
     "d": ("dims", "preset"),
     "e": ("bottleneck",),
     "f": ("trunk",),
-    "g": ("speed",),
+    "g": ("drawing", "sigma", "speed"),
 }
 
 
@@ -32,8 +37,8 @@ def pooled(path: Path, keys: tuple[str, ...]) -> dict[tuple[str, ...], dict[str,
     with open(path) as file:
         for row in csv.DictReader(file):
             arm = (row["set"], *(row[key] for key in keys))
-            for figure in (*FIGURES, "train s"):
-                out[arm][figure].append(float(row[figure]))
+            for figure in (*FIGURES, *KEYPOINTS):
+                out[arm][figure].append(float(row.get(figure) or "nan"))
     return {
         arm: {figure: np.array(values) for figure, values in figures.items()}
         for arm, figures in out.items()
@@ -63,10 +68,11 @@ def tables(folder: Path, scale: str) -> str:
         found = pooled(path, keys)
         seeds = max(len(figures["SSIM"]) for figures in found.values())
         out += ["", f"## {letter} ({seeds} seed{'s' * (seeds > 1)}), `{path.name}`", ""]
-        out += ["| set | " + " | ".join((*keys, *FIGURES)) + " |"]
-        out += ["|---" * (1 + len(keys) + len(FIGURES)) + "|"]
+        some = [f for f in (*FIGURES, *KEYPOINTS) if any(cell(row[f]) for row in found.values())]
+        out += ["| set | " + " | ".join((*keys, *some)) + " |"]
+        out += ["|---" * (1 + len(keys) + len(some)) + "|"]
         for arm, figures in found.items():
-            out.append("| " + " | ".join((*arm, *(cell(figures[f]) for f in FIGURES))) + " |")
+            out.append("| " + " | ".join((*arm, *(cell(figures[f]) for f in some))) + " |")
     for name in ("tstd", "h", "i"):
         path = folder / f"{name}.csv"
         if path.exists():

@@ -20,6 +20,7 @@ from typing import Any
 
 from motioncodec.batch.manifest import FAILED, Outcome, Task
 from motioncodec.errors import UsageError
+from motioncodec.io import storage
 
 Tasks = tuple[Task, ...]
 Call = Callable[[Tasks], list[Outcome]]
@@ -41,7 +42,7 @@ def handfuls(tasks: Iterable[Task], most: int) -> Iterator[Tasks]:
     that workers have about as much to do each."""
     waiting: list[Task] = []
     for task in tasks:
-        small = most > 1 and 0 < bytes_of(task) <= _SMALL
+        small = most > 1 and _is_small(task)
         if waiting and not small:
             yield tuple(waiting)
             waiting = []
@@ -51,6 +52,14 @@ def handfuls(tasks: Iterable[Task], most: int) -> Iterator[Tasks]:
             waiting = []
     if waiting:
         yield tuple(waiting)
+
+
+def _is_small(task: Task) -> bool:
+    """Whether its input may share a handful; of what is far away nobody asks the size."""
+    path = task.input.path
+    if (path and storage.is_address(path)) or task.input.is_folder:
+        return False
+    return 0 < bytes_of(task) <= _SMALL
 
 
 def run_here(call: Call, tasks: Iterable[Task], handful: int = 1) -> Iterator[tuple[Task, Outcome]]:

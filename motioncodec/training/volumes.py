@@ -127,28 +127,31 @@ class VolumeTrainer(Trainer):
     @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:
         """Averaged weights on val windows: mean absolute difference as a share of the mean value,
-        mean joint error in thousandths of a body unit where joints are drawn, bits a second under
-        the codes' running usage, and perplexity."""
+        mean joint error in thousandths of a body unit where joints are drawn, and once there are
+        codes bits a second under their running usage, and perplexity."""
         assert self.val is not None
         total = mean = 0.0
         apart, bits, frames = [], 0.0, 0
+        quantised = self.model.config.bottleneck == "vq" and self._quantises(self.step)
         for noisy, seen, truth in zip(*(part.split(4) for part in self.val)):
             noisy, seen, truth = (x.to(self.device) for x in (noisy, seen, truth))
             given, wanted = self.average.draw(noisy, seen), self.average.draw(truth, seen)
-            found = self.average(given, self._quantises(self.step)).volume.clamp(0, 1)
+            if quantised:
+                tokens = self.average.tokenize_volume(given)
+                bits += float(self.average.quantizer.lengths()[0][tokens].sum())
+                found = self.average.detokenize_volume([tokens])
+            else:
+                found = self.average(given, self._quantises(self.step)).volume.clamp(0, 1)
             total += float((found - wanted).abs().sum())
             mean += float(wanted.sum())
             frames += noisy[..., 0, 0].numel()
             if self.model.config.drawing == "joints":
                 distance = (self.average.locate(found) - truth).norm(dim=-1)
                 apart.append(distance[seen > 0])
-            if self.model.config.bottleneck == "vq":
-                tokens = self.average.tokenize_volume(given)
-                bits += float(self.average.quantizer.lengths()[0][tokens].sum())
         figures: dict[str, Any] = {"l1": round(total / mean, 4)}
         if apart:
             figures["val"] = round(float(torch.cat(apart).mean()) * 1000, 2)
-        if self.model.config.bottleneck == "vq":
+        if quantised:
             figures["bit_s"] = round(bits * MODEL_RATE / frames)
             figures["perplexity"] = round(float(self.average.quantizer.perplexity()[0]))
         return figures
