@@ -19,7 +19,7 @@ KEYPOINTS = ("MPJPE", "acceleration", "joints kept", "joints true")
 """Where joints are drawn."""
 
 VARIES = {
-    "a": ("drawing", "dims", "adversarial"),
+    "a": ("dims", "adversarial"),
     "a8": ("dims", "adversarial"),
     "a-shipped": ("dims", "adversarial"),
     "b": ("adversarial",),
@@ -27,7 +27,7 @@ VARIES = {
     "d": ("dims", "preset"),
     "e": ("bottleneck",),
     "f": ("trunk",),
-    "g": ("drawing", "sigma", "speed"),
+    "g": ("sigma", "speed"),
 }
 
 
