@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO
 
@@ -359,45 +359,72 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
         encodings: of the same effort.
         progress: called with the clip frames that got tokens.
     """
-    waiting: list[tuple[Encoding, int, int, Untold]] = []
-    frames = done = 0
-
-    def flush() -> None:
-        nonlocal frames, done
-        if waiting:
-            first = waiting[0][0]
-            found = first.stream.tokenize([one for *_, one in waiting], first.effort)
-            for (encoding, person, chunk, one), tokens in zip(waiting, found):
-                encoding.take(person, chunk, one, tokens)
-            # What has one chunk is written before the next is looked at; a bound may want other
-            # tokens, or none.
-            first.stream.find_rows(
-                [
-                    encoding.people[person][chunk]
-                    for encoding, person, chunk, _ in waiting
-                    if encoding.stream.header.chunks == 1
-                    and encoding.stream.header.fine_step is None
-                ]
-            )
-        waiting.clear()
-        if progress:
-            progress(done)
-        frames = done = 0
-
+    progress = progress or (lambda _: None)
+    waiting: list[_Asked] = []
+    frames = 0
     for encoding in encodings:
-        header = encoding.stream.header
-        for chunk in range(header.chunks):
-            start, stop = header.span(chunk)
-            for person, mine in enumerate(encoding.people):
-                if not header.model or not mine[chunk].present:
-                    continue
-                alike = not waiting or waiting[0][0].stream.tokenizes_as(encoding.stream)
-                if not alike or frames + stop - start > ABREAST:
-                    flush()
-                waiting.append((encoding, person, chunk, encoding.untold(person, chunk)))
-                frames += stop - start
-            done += len(range(*header.frame_span(chunk)))
-    flush()
+        for asked in _asked(encoding, progress):
+            alike = not waiting or waiting[0].stream.tokenizes_as(encoding.stream)
+            if not alike or frames + asked.model_frames > ABREAST:
+                _answer(waiting, progress)
+                waiting, frames = [], 0
+            waiting.append(asked)
+            frames += asked.model_frames
+    _answer(waiting, progress)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Somebody in a chunk who is to get tokens; ``frames`` of the clip have all of theirs then."""
+
+    encoding: Encoding
+    person: int
+    chunk: int
+    motion: Untold
+    frames: int
+
+    @property
+    def stream(self) -> Stream:
+        return self.encoding.stream
+
+    @property
+    def model_frames(self) -> int:
+        """Of the chunk."""
+        start, stop = self.stream.header.span(self.chunk)
+        return stop - start
+
+
+def _asked(encoding: Encoding, progress: Progress) -> Iterator[_Asked]:
+    header = encoding.stream.header
+    for chunk in range(header.chunks):
+        frames = len(range(*header.frame_span(chunk)))
+        here = [person for person, mine in enumerate(encoding.people) if mine[chunk].present]
+        if not header.model or not here:
+            progress(frames)
+            continue
+        for person in here:
+            motion = encoding.untold(person, chunk)
+            yield _Asked(encoding, person, chunk, motion, frames if person == here[-1] else 0)
+
+
+def _answer(waiting: Sequence[_Asked], progress: Progress) -> None:
+    """Gives those who wait their tokens."""
+    if not waiting:
+        return
+    first = waiting[0]
+    found = first.stream.tokenize([one.motion for one in waiting], first.encoding.effort)
+    for one, tokens in zip(waiting, found):
+        one.encoding.take(one.person, one.chunk, one.motion, tokens)
+    # What has one chunk is written before the next is looked at; a bound may want other tokens, or
+    # none.
+    first.stream.find_rows(
+        [
+            one.encoding.people[one.person][one.chunk]
+            for one in waiting
+            if one.stream.header.chunks == 1 and one.stream.header.fine_step is None
+        ]
+    )
+    progress(sum(one.frames for one in waiting))
 
 
 def place_person(
