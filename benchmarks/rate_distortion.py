@@ -2,7 +2,7 @@
 
 usage: python benchmarks/rate_distortion.py DATA_DIR [--opponent transform_coder.py]
            [--samples DIR] [--groups val,hdm05] [--methods motioncodec,zfp] [--efforts 9]
-           [--limit N] [--csv OUT.csv] [--markdown OUT.md] [--plot OUT.png]
+           [--limit N] [--keep OLD.csv] [--csv OUT.csv] [--markdown OUT.md] [--plot OUT.png]
 peers: pip install -c constraints.txt zfpy pysz blosc2 pcodec DracoPy zpe-mocap
 
 Groups: val and hdm05, the clips of benchmarks/frontier.py (18 joints alone, over 4 s, 30 frames a
@@ -31,6 +31,9 @@ first, with which it is nearest.
 Frames a second are those of the best setting alone, without the search for it. One process a method
 and group; its peak memory has interpreter, libraries and clips in it, 36 MiB where there is little
 else.
+
+--keep takes the rows of an earlier run where this one measures none, so that a change of ours need
+not wait for hours of peers; the report says which these are.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -996,6 +999,12 @@ def told(best: dict[str, int], most: int | None = None) -> str:
     return "; ".join(f"{name} ({n})" for name, n in Counter(best).most_common(most))
 
 
+def untold(text: str) -> dict[str, int]:
+    """Inverse of :func:`told`."""
+    pairs = (one.rsplit(" (", 1) for one in text.split("; ") if one)
+    return {name: int(count.rstrip(")")) for name, count in pairs}
+
+
 def settings_table(rows: list[Row]) -> str:
     """Of all groups and bounds together."""
     lines = ["| peer | asked | smallest with (clips) |", "|---|---|---|"]
@@ -1028,6 +1037,23 @@ def machine() -> str:
         f"with {torch.get_num_threads()} threads, peers with one. Python "
         f"{platform.python_version()}, {', '.join(versions)}."
     )
+
+
+def counted(clips: list[Clip]) -> str:
+    """How many clips, how long."""
+    return f"{len(clips)} clips, {sum(clip.duration for clip in clips):.0f} s"
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Of a CSV that an earlier run wrote."""
+    with path.open(newline="") as file:
+        return [
+            Row(
+                row["group"], row["method"], row["asked"], untold(row["best"]),
+                int(row["bytes"]), *(float(row[one.name]) for one in fields(Row)[5:]),
+            )
+            for row in csv.DictReader(file)
+        ]  # fmt: skip
 
 
 def report(rows: list[Row], counts: dict[str, str]) -> str:
@@ -1197,6 +1223,27 @@ def chosen(given: str | None, known: list[str]) -> list[str]:
     return [name for name in known if any(name.startswith(one) for one in wanted)]
 
 
+def with_earlier(
+    rows: list[Row], counts: dict[str, str], options: argparse.Namespace
+) -> tuple[list[Row], dict[str, str], str]:
+    """Rows and counts with those of an earlier run where there are none, and what says so."""
+    anew = {(row.group, row.method) for row in rows}
+    kept = [row for row in read_rows(options.keep) if (row.group, row.method) not in anew]
+    for name in dict.fromkeys(row.group for row in kept):
+        counts.setdefault(name, counted(gathered(name, options)))
+    order = [(group, method) for group in GROUPS for method in (*OURS, "opponent", *PEERS)]
+    note = (
+        f"\nOf this run: {'; '.join(f'{method} on {group}' for group, method in sorted(anew))}. The "
+        "other rows are of an earlier one, on another machine: bytes and errors do not depend on "
+        "it, speeds do.\n"
+    )
+    return (
+        sorted([*rows, *kept], key=lambda row: order.index((row.group, row.method))),
+        {group: counts[group] for group in GROUPS if group in counts},
+        note,
+    )
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--task"]:
         return work(json.loads(sys.argv[2]))
@@ -1208,6 +1255,7 @@ def main() -> None:
     parser.add_argument("--methods", help="names, or how they begin")
     parser.add_argument("--efforts", default="", help="further ones, for f16 and f8: slow")
     parser.add_argument("--limit", type=int, help="clips of each group at most")
+    parser.add_argument("--keep", type=Path, help="CSV of an earlier run")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--plot", type=Path)
@@ -1222,14 +1270,17 @@ def main() -> None:
             if not clips:
                 print(f"{name}: left out: no clips", file=sys.stderr)
                 continue
-            counts[name] = f"{len(clips)} clips, {sum(clip.duration for clip in clips):.0f} s"
+            counts[name] = counted(clips)
             folder = Path(scratch) / name.replace(" ", "_")
             group = put(name, clips, folder)
             for method in methods:
                 if method == "opponent" and not (options.opponent and name in ("val", "hdm05")):
                     continue
                 rows += measured(method, group, folder, options)
-    text = report(rows, counts)
+    note = ""
+    if options.keep:
+        rows, counts, note = with_earlier(rows, counts, options)
+    text = report(rows, counts) + note
     print(text)
     if options.csv:
         with options.csv.open("w", newline="") as file:
