@@ -1233,9 +1233,9 @@ def with_earlier(
         counts.setdefault(name, counted(gathered(name, options)))
     order = [(group, method) for group in GROUPS for method in (*OURS, "opponent", *PEERS)]
     note = (
-        f"\nOf this run: {'; '.join(f'{method} on {group}' for group, method in sorted(anew))}. The "
-        "other rows are of an earlier one, on another machine: bytes and errors do not depend on "
-        "it, speeds do.\n"
+        f"\nOf this run: {'; '.join(f'{method} on {group}' for group, method in sorted(anew))}. "
+        "The other rows are of an earlier one, on another machine: bytes and errors do not depend "
+        "on it, speeds do.\n"
     )
     return (
         sorted([*rows, *kept], key=lambda row: order.index((row.group, row.method))),
