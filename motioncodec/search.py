@@ -102,6 +102,18 @@ def search(
     Returns:
         For each stretch and level (T / stride, slots).
     """
+    # Without gradients to take, torch may keep fewer books.
+    with torch.inference_mode(not effort.descents):
+        return _searched(network, priors, stretches, depth, effort)
+
+
+def _searched(
+    network: SlotVQGAN,
+    priors: Sequence[NetworkPrior],
+    stretches: Sequence[Stretch],
+    depth: int,
+    effort: Effort,
+) -> list[list[Integers]]:
     ways = [_Way(network, one) for one in stretches]
     for level in range(depth):
         last = level + 1 == depth
