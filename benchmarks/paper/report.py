@@ -27,7 +27,7 @@ VARIES = {
     "d": ("dims", "preset"),
     "e": ("bottleneck",),
     "f": ("trunk",),
-    "g": ("sigma", "speed"),
+    "g": ("speed",),
 }
 
 
