@@ -104,29 +104,19 @@ def search(
     """
     # Without gradients to take, torch may keep fewer books.
     with torch.inference_mode(not effort.descents):
-        return _searched(network, priors, stretches, depth, effort)
-
-
-def _searched(
-    network: SlotVQGAN,
-    priors: Sequence[NetworkPrior],
-    stretches: Sequence[Stretch],
-    depth: int,
-    effort: Effort,
-) -> list[list[Integers]]:
-    ways = [_Way(network, one) for one in stretches]
-    for level in range(depth):
-        last = level + 1 == depth
-        books = _books(network.levels[level].quantizer, priors[level])
-        for way in ways:
-            way.begin(level, last)
-        _choose_nearest(books, ways)
-        _sweep(books, priors[level], ways, effort.sweeps)
-        for way in ways:
-            if last and effort.descents:
-                _descend(books, priors[level], way, level, effort)
-            if not last:
-                way.go_on(level)
+        ways = [_Way(network, one) for one in stretches]
+        for level in range(depth):
+            last = level + 1 == depth
+            books = _books(network.levels[level].quantizer, priors[level])
+            for way in ways:
+                way.begin(level, last)
+            _choose_nearest(books, ways)
+            _sweep(books, priors[level], ways, effort.sweeps)
+            for way in ways:
+                if last and effort.descents:
+                    _descend(books, priors[level], way, level, effort)
+                if not last:
+                    way.go_on(level)
     return [way.tokens for way in ways]
 
 
