@@ -264,7 +264,7 @@ class Stream:
         """Finds what tokens are written under, of all side by side, where that takes less time and
         not much memory. The chunks may be of this stream, or of any with the same model."""
         priors = [p for p in self.priors if isinstance(p, NetworkPrior)]
-        steps = sum(len(one.tokens[0]) for one in chunks if one.tokens)
+        steps = sum(len(one.tokens[0]) for one in chunks)
         cells = steps * sum(prior.width * sum(prior.sizes) for prior in priors)
         if not priors or len(chunks) < 2 or cells > ROWS:
             return

@@ -282,6 +282,7 @@ class NetworkPrior:
         for step in range(len(tokens)):
             here = slice(step, step + 1)
             base = self.base(before, None if known is None else known[here], first[here])
+            # What the walk takes it puts in ``before``, for the next step.
             walk = Walk(self, before, base, first[here])
             for group in range(self.groups):
                 got = coder.many(tokens[step, : self.width], frequencies_of(walk.lengths()[:, 0]))

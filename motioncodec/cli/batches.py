@@ -51,13 +51,11 @@ class Work(Protocol):
 
 @runtime_checkable
 class Handful(Work, Protocol):
-    """Work of which several small tasks take less time together.
+    """Work of which several small tasks take less time together."""
 
-    Attributes:
-        handful: how many at a time, at most.
-    """
-
-    handful: int
+    @property
+    def handful(self) -> int:
+        """How many at a time, at most."""
 
     def together(self, tasks: Sequence[Task], report: Report) -> list[Outcome]:
         """Does them; failures of a single one are its outcome."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -123,7 +123,11 @@ class Encoding:
     reading: dict[str, Any]
     measured: bool = False
 
-    handful: ClassVar[int] = 10
+    @property
+    def handful(self) -> int:
+        """Clips at a time; the searches for a mean error or a rate gain nothing by company."""
+        searched = self.settings.mean_error is not None or self.settings.bitrate is not None
+        return 1 if searched else 10
 
     def __call__(self, task: Task, report: Report) -> Outcome:
         """See :class:`motioncodec.cli.batches.Work`."""
