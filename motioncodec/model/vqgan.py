@@ -172,31 +172,34 @@ class LappedCoder(nn.Module):
         False, as the others let expect them: the conditional mean of a Gaussian."""
         if bool(seen.all()):
             return left
-        dims = self.config.dims
-        out = left.reshape(-1, left.shape[-1]).clone()
-        power = 2 ** torch.arange(self.config.joints, device=left.device)
-        patterns, which = (
-            (seen.reshape(-1, self.config.joints) * power).sum(-1).unique(return_inverse=True)
-        )
+        rows, joints = left.reshape(-1, left.shape[-1]), self.config.joints
+        joint = torch.arange(joints, device=left.device)
+        patterns, which = (seen.reshape(-1, joints) << joint).sum(-1).unique(return_inverse=True)
+        known = (patterns[:, None] >> joint & 1).bool().repeat_interleave(self.config.dims, -1)
         covariance = (self.basis * self.spread) @ self.basis.T
-        covariance = covariance + 1e-3 * self.spread.mean() * torch.eye(
-            len(covariance), device=left.device
-        )
-        for i, pattern in enumerate(patterns.tolist()):
-            there = torch.tensor(
-                [bool(pattern >> joint & 1) for joint in range(self.config.joints)]
-            ).repeat_interleave(dims)
-            known, gone = there.nonzero()[:, 0], (~there).nonzero()[:, 0]
-            if not len(known) or not len(gone):
-                continue
-            known, gone = known.to(left.device), gone.to(left.device)
+        one = torch.eye(len(covariance), dtype=left.dtype, device=left.device)
+        covariance = covariance + 1e-3 * self.spread.mean() * one
+        both = known[:, :, None] & known[:, None]
+        across = known[:, :, None] & ~known[:, None]
+        with torch.autocast(left.device.type, enabled=False):
+            # Missing coordinates stand apart, with a one on the diagonal, so that patterns with
+            # different numbers of them are solved side by side.
             weights = torch.linalg.solve(
-                covariance[known[:, None], known], covariance[known[:, None], gone]
+                torch.where(both, covariance, one), torch.where(across, covariance, 0.0)
             )
-            rows = (which == i).nonzero()
-            with torch.autocast(left.device.type, enabled=False):
-                out[rows, gone] = out[rows, known] @ weights
-        return out.view(left.shape)
+            there = torch.where(known[which], rows, 0.0)
+            if len(patterns) == 1:
+                guess = there @ weights[0]
+            else:
+                # So many rows at a time as take some 60 MB.
+                guess = torch.cat(
+                    [
+                        torch.einsum("nk,nkg->ng", part, weights[at])
+                        for part, at in zip(there.split(4096), which.split(4096))
+                    ]
+                )
+        # Where nothing is known there is nothing to go by.
+        return torch.where(known[which], rows, guess).view(left.shape)
 
     def analyse(self, signal: Tensor) -> Tensor:
         """(B, T, joints * dims) to latents (B, steps, slots, latent)."""

@@ -67,7 +67,8 @@ class Windows:
     """Draws batches of augmented windows.
 
     Args:
-        motion: where they come from.
+        motion: where they come from; batches are drawn on its device, on which what a seed draws
+            depends.
         dims: 3, or 2 for projections by random cameras.
         frames: model frames in a window.
         augmentation: how strongly.
@@ -78,16 +79,21 @@ class Windows:
         self, motion: Motion, dims: int, frames: int, augmentation: Augmentation, seed: int = 0
     ) -> None:
         self.motion, self.dims, self.frames, self.augmentation = motion, dims, frames, augmentation
-        self.generator = torch.Generator().manual_seed(seed)
+        self.device = motion.points.device
+        self.generator = torch.Generator(self.device).manual_seed(seed)
 
     def _uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        return torch.rand(*shape, generator=self.generator) * (high - low) + low
+        share = torch.rand(*shape, generator=self.generator, device=self.device)
+        return share * (high - low) + low
 
     def _normal(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, generator=self.generator)
+        return torch.randn(*shape, generator=self.generator, device=self.device)
 
     def _chance(self, share: float, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=self.generator) < share
+        return torch.rand(*shape, generator=self.generator, device=self.device) < share
+
+    def _whole(self, *shape: int, low: int, high: int) -> Tensor:
+        return torch.randint(low, high, shape, generator=self.generator, device=self.device)
 
     def _raw(self, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Points, presence, heading and hips of random windows at random speeds."""
@@ -100,7 +106,7 @@ class Windows:
         speed = torch.exp(self._uniform(batch, low=-1, high=1) * float(torch.tensor(fastest).log()))
         span = (self.frames - 1) * speed
         start = self._uniform(batch) * (length - 1 - span).clamp_min(0)
-        at = start[:, None] + torch.arange(self.frames) * speed[:, None]
+        at = start[:, None] + torch.arange(self.frames, device=self.device) * speed[:, None]
         at = at.clamp_max((length - 1)[:, None])
         low = at.floor()
         w = (at - low)[..., None]
@@ -112,7 +118,7 @@ class Windows:
         hips = torch.lerp(m.hips[row], m.hips[following], w)
         flip = self._chance(self.augmentation.mirror, batch)
         mirror = list(MIRROR)
-        sign = torch.tensor([-1.0, 1.0, 1.0])
+        sign = torch.tensor([-1.0, 1.0, 1.0], device=self.device)
         points = torch.where(flip[:, None, None, None], points[:, :, mirror] * sign, points)
         seen = torch.where(flip[:, None, None], seen[:, :, mirror], seen)
         heading = torch.where(flip[:, None], -heading, heading)
@@ -125,7 +131,7 @@ class Windows:
         if a.mix_legs:
             other, other_seen, other_heading, other_hips = self._raw(batch)
             swap = self._chance(a.mix_legs, batch)[:, None, None]
-            legs = torch.zeros(len(CANONICAL), dtype=torch.bool)
+            legs = torch.zeros(len(CANONICAL), dtype=torch.bool, device=self.device)
             legs[_LEGS] = True
             points = torch.where((swap & legs)[..., None], other, points)
             seen = torch.where(swap & legs, other_seen, seen)
@@ -147,7 +153,7 @@ class Windows:
     def _rescaled(self, points: Tensor) -> Tensor:
         """Longer and shorter bones, alike on both sides."""
         a = self.augmentation
-        spread = torch.full((len(CANONICAL),), a.trunk)
+        spread = torch.full((len(CANONICAL),), a.trunk, device=self.device)
         spread[_LIMBS] = a.limbs
         factor = torch.exp(self._normal(len(points), len(CANONICAL)) * spread)
         out = points.clone()
@@ -163,17 +169,17 @@ class Windows:
         """Presence with joints that some skeletons lack, and gaps in time, taken away."""
         batch = len(seen)
         a = self.augmentation
-        patterns = torch.ones(len(_ABSENT) + 1, len(CANONICAL))
+        patterns = torch.ones(len(_ABSENT) + 1, len(CANONICAL), device=self.device)
         for row, names in enumerate(_ABSENT):
             patterns[row + 1, [CANONICAL.index(name) for name in names]] = 0.0
         share = a.absent if self.dims == 3 else a.absent_2d
-        which = torch.randint(1, len(patterns), (batch,), generator=self.generator)
+        which = self._whole(batch, low=1, high=len(patterns))
         which = which * self._chance(share, batch)
         seen = seen * patterns[which][:, None]
         if a.gap:
-            begin = torch.randint(self.frames, (batch, 1, len(CANONICAL)), generator=self.generator)
-            length = torch.randint(2, 30, (batch, 1, len(CANONICAL)), generator=self.generator)
-            at = torch.arange(self.frames)[None, :, None]
+            begin = self._whole(batch, 1, len(CANONICAL), low=0, high=self.frames)
+            length = self._whole(batch, 1, len(CANONICAL), low=2, high=30)
+            at = torch.arange(self.frames, device=self.device)[None, :, None]
             hole = (
                 (at >= begin) & (at < begin + length) & self._chance(0.3, batch, 1, len(CANONICAL))
             )
@@ -198,7 +204,9 @@ class Windows:
         size, a = len(points), self.augmentation
         seen = self._dropped(seen)
         if self.dims == 3:
-            angle = self._normal(size, 1) * a.heading + torch.zeros(1, self.frames)
+            angle = self._normal(size, 1) * a.heading + torch.zeros(
+                1, self.frames, device=self.device
+            )
             truth = _turned(points, angle)
             level = self._uniform(size, 1, 1, 1) ** 2 * a.noise
             noisy = truth + self._normal(*truth.shape) * level * self._chance(0.5, size, 1, 1, 1)

@@ -67,13 +67,15 @@ def start_from_components(model: SlotVQGAN, centres: Tensor, peaks: Tensor) -> l
             errors.append(_rms(offset - so_far, mask) * config.unit)
             continue
         windows = left.reshape(-1, level.stride * left.shape[-1])
-        variances, basis = np.linalg.eigh((windows.T @ windows / len(windows)).double().numpy())
+        variances, basis = np.linalg.eigh(
+            (windows.T @ windows / len(windows)).double().cpu().numpy()
+        )
         order = np.argsort(variances)[::-1]
         shares = share_out(variances[order], level.slots, math.log2(config.codes), config.latent)
         weight = np.zeros((level.slots, config.latent, windows.shape[1]))
         for slot, components in enumerate(shares):
             weight[slot, : len(components)] = basis[:, order[components]].T
-        flat = torch.from_numpy(weight.reshape(-1, windows.shape[1])).float()
+        flat = torch.from_numpy(weight.reshape(-1, windows.shape[1])).float().to(windows.device)
         coder.linear_enc.weight.copy_(flat)
         coder.linear_dec.weight.copy_(flat.T)
         latents = windows @ flat.T
@@ -133,13 +135,14 @@ def _start_lapped(coder: LappedCoder, left: Tensor, batch: int = 512) -> Tensor:
     coder.basis.copy_(basis.flip(1))
     coder.spread.copy_(variances.flip(0).clamp_min(1e-9))
     flat = coder.transform.analyse(left @ coder.basis).flatten(0, 1).flatten(-2)
-    energies = flat.square().mean(0).numpy()
+    energies = flat.square().mean(0).cpu().numpy()
     order = np.argsort(energies)[::-1]
     most = coder.config.latent
     shares = deal_out(energies[order], coder.level.slots, coder.quantizer.rate_weight, most)
     coder.pick.fill_(flat.shape[1])
     for slot, components in enumerate(shares):
-        coder.pick[slot, : len(components)] = torch.from_numpy(order[components].copy())
+        taken = torch.from_numpy(order[components].copy())
+        coder.pick[slot, : len(components)] = taken.to(coder.pick)
     # A few slots at a time: all latents of the finest level would be gigabytes.
     latents = coder.analyse(left).flatten(0, 1)
     keep = torch.randperm(len(latents))[: 12 * coder.config.codes]

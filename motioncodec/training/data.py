@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,10 @@ class Motion:
     scale: Tensor
     starts: Tensor
     lengths: Tensor
+
+    def to(self, device: torch.device | str) -> Motion:
+        """The same on a device."""
+        return Motion(*(getattr(self, one.name).to(device) for one in fields(self)))
 
 
 def canonical_points(clip: Clip, person: int) -> np.ndarray:

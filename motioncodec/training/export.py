@@ -35,9 +35,11 @@ CLASSES = 8
 _MILD = Augmentation(mix_legs=0.25, mix_arms=0.1, absent=0.15, absent_2d=0.35, gap=0.03)
 
 
-def rates_of(priors: list[LevelPrior], prices: Iterable[float]) -> list[Rate]:
+def rates_of(
+    priors: list[LevelPrior], prices: Iterable[float], device: torch.device | str = "cpu"
+) -> list[Rate]:
     """What bits cost under priors."""
-    return [Rate.of(price, p.lengths, p.class_of) for p, price in zip(priors, prices)]
+    return [Rate.of(price, p.lengths, p.class_of, device) for p, price in zip(priors, prices)]
 
 
 def as_shipped(network: Network) -> Network:
@@ -68,7 +70,7 @@ def fit_priors(
     costs decides which tokens are chosen, and those what a bit costs."""
     depth = len(network.config.levels)
     presets = network.config.presets
-    codebooks = [codes.detach().numpy() for codes in network.codebooks]
+    codebooks = [codes.detach().cpu().numpy() for codes in network.codebooks]
     if isinstance(network, Conv3dVQGAN):
         # Volumes take room: more batches of fewer.
         batch, batches = 4, batches * batch // 4
@@ -83,10 +85,10 @@ def fit_priors(
             centres, peaks, _ = windows.batch(batch)
             for levels in range(1, depth + 1) if priors else [depth]:
                 prices = rate_weights[presets[levels - 1]]
-                rates = rates_of(priors, prices) if priors else None
+                rates = rates_of(priors, prices, network.device) if priors else None
                 tokens = network.tokenize(centres, peaks, levels, rates)
                 for level, chosen in enumerate(tokens):
-                    runs[level].extend(chosen.numpy())
+                    runs[level].extend(chosen.cpu().numpy())
         priors = [LevelPrior.fit(runs[level], codebooks[level], CLASSES) for level in range(depth)]
     assert priors is not None
     return priors
@@ -130,16 +132,17 @@ def _trim(quantizer: SlotQuantizer, tokens: Tensor) -> tuple[Tensor, list[int]]:
         spare = spare[quantizer.codebook[slot, spare].square().sum(-1).argsort()]
         room = sizes[slot // (slots // GROUPS)] - used
         at = torch.linspace(0, max(len(spare) - 1, 0), min(room, len(spare))).round().long()
-        rest = torch.ones(len(spare), dtype=torch.bool)
+        rest = torch.ones(len(spare), dtype=torch.bool, device=spare.device)
         rest[at] = False
         order = torch.cat([order[:used], spare[at], spare[rest]])
         place = torch.empty_like(order)
-        place[order] = torch.arange(codes)
+        place[order] = torch.arange(codes, device=order.device)
         renamed[..., slot] = place[tokens[..., slot]]
         quantizer.codebook[slot] = quantizer.codebook[slot, order]
         quantizer.usage[slot] = counts[slot, order].float()
         quantizer.codebook[slot, sizes[slot // (slots // GROUPS)] :] = 0.0
-    steps = torch.from_numpy(round_codebook(quantizer.codebook.numpy()))[:, None]
+    steps = torch.from_numpy(round_codebook(quantizer.codebook.cpu().numpy()))[:, None]
+    steps = steps.to(quantizer.codebook.device)
     quantizer.codebook.copy_((quantizer.codebook / steps).round() * steps)
     return renamed, sizes
 
@@ -182,7 +185,7 @@ def export(
     """Fits the priors and writes the weights file.
 
     Args:
-        network: trained.
+        network: trained; the priors are fitted on its device.
         motion: training motion, for the priors.
         path: of the safetensors file.
         card: what ``motioncodec models`` prints.
@@ -192,7 +195,8 @@ def export(
         steps: that each level's learned prior is trained for.
         quiet: without a progress bar.
     """
-    rounded = as_shipped(network)
+    rounded = as_shipped(network).to(network.device)
+    motion = motion.to(network.device)
     if isinstance(rounded, SlotVQGAN) and rounded.config.lapped:
         learned = fit_networks(rounded, motion, batches=batches, steps=steps, quiet=quiet)
         save_weights(path, rounded, learned, card, rate_weights)

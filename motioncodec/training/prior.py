@@ -88,15 +88,16 @@ class LevelNetwork(nn.Module):
     def forward(self, tokens: Tensor, coarser: Sequence[Tensor], group: int) -> Tensor:
         """(B, steps, slots) tokens, and those of coarser levels, to (B, steps, slots of the group)
         nats."""
-        own = self.feature[torch.arange(self.slots), tokens].flatten(2)
+        slot = torch.arange(max([self.slots, *map(len, self.coarse)]), device=tokens.device)
+        own = self.feature[slot[: self.slots], tokens].flatten(2)
         parts = [functional.pad(own, (0, 0, 1, 0))[:, :-1]]
         for table, found in zip(self.coarse, coarser):
-            features = table[torch.arange(len(table)), found]
+            features = table[slot[: len(table)], found]
             energy = features[..., -1]
             parts.append(features.flatten(2))
             parts.append(functional.pad(energy, (0, 0, 1, 0))[:, :-1])
             parts.append(functional.pad(energy, (0, 0, 0, 1))[:, 1:])
-        first = torch.zeros(*tokens.shape[:2], 1)
+        first = torch.zeros(*tokens.shape[:2], 1, device=tokens.device)
         first[:, 0] = 1.0 / _UNIT
         top = HIDDEN_TOP / _HIDDEN_UNIT
         known = group * self.width * self.seen
@@ -122,14 +123,15 @@ class LevelNetwork(nn.Module):
         first = 2.0**HIDDEN_SHIFT * _HIDDEN_UNIT
         later = 2.0**HIDDEN_SHIFT
         natural = BIT / math.log(2) * 2.0**FEATURE_SHIFT
-        per_feature = torch.full((self.seen + 1,), natural / _UNIT)
+        per_feature = torch.full((self.seen + 1,), natural / _UNIT, device=self.bias.device)
         per_feature[-1] = natural / _SQUARE_UNIT
         scale = (per_feature * 2.0**HEAD_SHIFT).repeat(self.slots)
 
         def whole(value: Tensor, kind: type) -> np.ndarray:
             limits = np.iinfo(kind)
             rounded = value.double().round().clamp(limits.min, limits.max)
-            return rounded.numpy().astype(kind)
+            found: np.ndarray = rounded.cpu().numpy().astype(kind)
+            return found
 
         lengths, features = [], []
         raw = (self.feature * _UNIT).round()
@@ -168,19 +170,20 @@ def train_level(
     seed: int = 3,
     quiet: bool = False,
 ) -> NetworkTensors:
-    """Trains a level's prior on (N, steps, slots) tokens and those of coarser levels."""
+    """Trains a level's prior on (N, steps, slots) tokens and those of coarser levels, where they
+    are."""
     torch.manual_seed(seed)
     slots, codes, _ = features.shape
     counts = torch.stack(
         [torch.bincount(tokens[..., slot].flatten(), minlength=codes) for slot in range(slots)]
     ).float()
-    network = LevelNetwork(features, counts, coarser_features, sizes)
+    network = LevelNetwork(features, counts, coarser_features, sizes).to(features.device)
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.01)
     for step in tqdm(range(steps), desc=f"prior of {slots} slots", disable=quiet or None):
         rate = 0.02 + 0.49 * (1 + math.cos(math.pi * step / steps))
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * rate * min(1.0, (step + 1) / 50)
-        rows = torch.randint(len(tokens), (batch,))
+        rows = torch.randint(len(tokens), (batch,)).to(tokens.device)
         which = int(torch.randint(len(network.sizes), ()))
         nats = network(tokens[rows], [level[rows] for level in coarser], which)
         optimizer.zero_grad(set_to_none=True)

@@ -153,13 +153,15 @@ class Trainer:
         self.config, self.folder, self.device = config, folder, torch.device(device)
         folder.mkdir(parents=True, exist_ok=True)
         shape = self._shape(start)
-        self.model = self._network(shape)
+        self.model = self._network(shape).to(self.device)
+        train = train.to(self.device)
         self.windows = Windows(
             train, shape.dims, config.frames, Augmentation(**config.augmentation), config.seed
         )
         self.val = None
         if val is not None:
-            # 2D is evaluated on projections too: cameras drawn once, no noise.
+            # 2D is evaluated on projections too: cameras drawn once, no noise, and by the CPU, so
+            # that runs on any device are judged by the same windows.
             self.val = Windows(val, shape.dims, config.frames, NO_AUGMENTATION, 1).batch(
                 self.val_windows
             )
@@ -167,8 +169,6 @@ class Trainer:
         self.seconds = 0.0
         if not has_checkpoint(folder):
             self._begin(train, start)
-        # To the device before there are optimisers, whose state follows the parameters'.
-        self.model.to(self.device)
         self.average = self._network(shape).to(self.device).eval()
         self.average.load_state_dict(self.model.state_dict())
         self.discriminator = Discriminator(self._channels()).to(self.device)
@@ -350,7 +350,11 @@ class Trainer:
             spread = coder.quantizer.perplexity()
             perplexity.append([round(float(spread.min())), round(float(spread.median()))])
             total = sum(
-                float(one.quantizer.lengths()[torch.arange(one.level.slots), chosen].sum())
+                float(
+                    one.quantizer.lengths()
+                    .gather(1, chosen.flatten(0, 1).T)
+                    .sum(dtype=torch.float64)
+                )
                 for one, chosen in zip(self.average.levels, tokens)
             )
             bits.append(round(total * MODEL_RATE / noisy[..., 0, 0].numel()))
@@ -385,5 +389,10 @@ class Trainer:
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.judge.load_state_dict(state["judge"])
-        self.windows.generator.set_state(state["windows"])
+        drawn = state["windows"]
+        if drawn.shape == self.windows.generator.get_state().shape:
+            self.windows.generator.set_state(drawn)
+        else:
+            # The run began on another kind of device, whose generators are not ours.
+            self.windows.generator.manual_seed(self.config.seed + self.step)
         torch.set_rng_state(state["torch"])
