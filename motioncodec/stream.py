@@ -152,8 +152,9 @@ class Stream:
 
     @property
     def knows_bones(self) -> bool:
-        """Whether the model sees everybody with reference bones."""
-        return self.weights is not None and self.weights.config.lapped
+        """Whether the model sees everybody with reference bones: in 2D they foreshorten."""
+        config = None if self.weights is None else self.weights.config
+        return config is not None and config.lapped and self.header.dims == 3
 
     @cached_property
     def strides(self) -> list[int]:
@@ -186,7 +187,7 @@ class Stream:
     @cached_property
     def channels(self) -> Channels:
         """How what is left over becomes channels."""
-        jointed = self.knows_bones and self.header.dims == 3 and bool(self.covered)
+        jointed = self.knows_bones and bool(self.covered)
         return Channels(self.covered, self.canonical, jointed, len(self.skeleton), self.header.dims)
 
     @cached_property

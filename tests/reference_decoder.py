@@ -813,13 +813,14 @@ def chunk(
         in_numbers = bounded and coder.bits(1)
         placed = bool(priors or learned) and (not in_numbers or coder.bits(1))
         if placed:
-            hips = f"hips_{len(learned)}" if learned else "hips" if dims == 3 else "hips_2d"
+            hips = "hips_2d" if dims == 2 else f"hips_{len(learned)}" if learned else "hips"
             person["origin"] = curve(coder, hips, windows, dims)
             kind = "heading" if dims == 3 else "box"
             person["turn"] = knots(coder, kind, 2 * windows + 1, 1, 1)[0]
             person["tokens"] = [tokens(coder, count, *prior) for prior, count in zip(priors, steps)]
         if placed and learned:
-            person["bones"] = bones(coder, len(learned))
+            if dims == 3:
+                person["bones"] = bones(coder, len(learned))
             known: list[tuple[Learned, list[list[int]]]] = []
             for tensors, count in zip(learned, steps):
                 one = Learned(tensors)

@@ -258,6 +258,27 @@ def lapped() -> Case:
     return Case(header, tuple(layouts), tuple(people))
 
 
+def lapped_flat() -> Case:
+    """2D, one person, two chunks, no bones, two levels of tokens under learned priors."""
+    header = Header(
+        frames=150, frame_rate=30.0, skeleton=1, model=4 * 4713 + 2, units="px", up="-y", dims=2,
+        chunk=64 * 2,
+    )  # fmt: skip
+    priors: list[NetworkPrior] = []
+    for seed, sizes, width, features in ((24, [3, 5], 1, 3), (25, [12], 2, 1)):
+        priors.append(network(seed, sizes, width, features, list(priors)))
+    source, layouts, people = numbers(19), [], []
+    for c in range(header.chunks):
+        (start, stop), (first, last) = header.span(c), header.frame_span(c)
+        layout = Layout(
+            last - first, 20, 2, (stop - start) // 32, 0, 0, priors,
+            [header.steps(c, 64) for _ in priors],
+        )  # fmt: skip
+        layouts.append(layout)
+        people.append((person(source, layout, np.zeros((layout.frames, 20), bool)),))
+    return Case(header, tuple(layouts), tuple(people))
+
+
 def detections() -> Case:
     """2D at another rate, one level of tokens, no extra joints, 8 bits of confidence."""
     header = Header(
@@ -455,7 +476,8 @@ def symbol_bytes() -> bytes:
 
 
 FILES: dict[str, Callable[[], Case]] = {
-    "body": body, "lapped": lapped, "detections": detections, "markers": markers,
+    "body": body, "lapped": lapped, "lapped_flat": lapped_flat, "detections": detections,
+    "markers": markers,
     "bounded": bounded, "jointed": jointed, "numbered": numbered, "lossless": lossless,
 }  # fmt: skip
 
