@@ -174,30 +174,27 @@ class LappedCoder(nn.Module):
             return left
         rows, joints = left.reshape(-1, left.shape[-1]), self.config.joints
         joint = torch.arange(joints, device=left.device)
-        patterns, which = (seen.reshape(-1, joints) << joint).sum(-1).unique(return_inverse=True)
+        patterns, which, counts = (
+            (seen.reshape(-1, joints) << joint)
+            .sum(-1)
+            .unique(return_inverse=True, return_counts=True)
+        )
         known = (patterns[:, None] >> joint & 1).bool().repeat_interleave(self.config.dims, -1)
         covariance = (self.basis * self.spread) @ self.basis.T
-        one = torch.eye(len(covariance), dtype=left.dtype, device=left.device)
-        covariance = covariance + 1e-3 * self.spread.mean() * one
+        alone = torch.eye(len(covariance), dtype=left.dtype, device=left.device)
+        covariance = covariance + 1e-3 * self.spread.mean() * alone
         both = known[:, :, None] & known[:, None]
         across = known[:, :, None] & ~known[:, None]
         with torch.autocast(left.device.type, enabled=False):
             # Missing coordinates stand apart, with a one on the diagonal, so that patterns with
             # different numbers of them are solved side by side.
             weights = torch.linalg.solve(
-                torch.where(both, covariance, one), torch.where(across, covariance, 0.0)
+                torch.where(both, covariance, alone), torch.where(across, covariance, 0.0)
             )
-            there = torch.where(known[which], rows, 0.0)
-            if len(patterns) == 1:
-                guess = there @ weights[0]
-            else:
-                # So many rows at a time as take some 60 MB.
-                guess = torch.cat(
-                    [
-                        torch.einsum("nk,nkg->ng", part, weights[at])
-                        for part, at in zip(there.split(4096), which.split(4096))
-                    ]
-                )
+            order = which.argsort()
+            there = torch.where(known[which], rows, 0.0)[order].split(counts.tolist())
+            guess = torch.empty_like(rows)
+            guess[order] = torch.cat([part @ one for part, one in zip(there, weights)])
         # Where nothing is known there is nothing to go by.
         return torch.where(known[which], rows, guess).view(left.shape)
 

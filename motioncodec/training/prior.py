@@ -49,6 +49,11 @@ def code_features(codebook: Tensor, share: Tensor, wide: bool) -> Tensor:
     return out
 
 
+def _looked_up(features: Tensor, tokens: Tensor) -> Tensor:
+    """(slots, codes, features) of (..., slots) tokens: (..., slots, features)."""
+    return features[torch.arange(len(features), device=tokens.device), tokens]
+
+
 class LevelNetwork(nn.Module):
     """One level's prior in floating point.
 
@@ -88,11 +93,10 @@ class LevelNetwork(nn.Module):
     def forward(self, tokens: Tensor, coarser: Sequence[Tensor], group: int) -> Tensor:
         """(B, steps, slots) tokens, and those of coarser levels, to (B, steps, slots of the group)
         nats."""
-        slot = torch.arange(max([self.slots, *map(len, self.coarse)]), device=tokens.device)
-        own = self.feature[slot[: self.slots], tokens].flatten(2)
+        own = _looked_up(self.feature, tokens).flatten(2)
         parts = [functional.pad(own, (0, 0, 1, 0))[:, :-1]]
         for table, found in zip(self.coarse, coarser):
-            features = table[slot[: len(table)], found]
+            features = _looked_up(table, found)
             energy = features[..., -1]
             parts.append(features.flatten(2))
             parts.append(functional.pad(energy, (0, 0, 1, 0))[:, :-1])
@@ -130,8 +134,7 @@ class LevelNetwork(nn.Module):
         def whole(value: Tensor, kind: type) -> np.ndarray:
             limits = np.iinfo(kind)
             rounded = value.double().round().clamp(limits.min, limits.max)
-            found: np.ndarray = rounded.cpu().numpy().astype(kind)
-            return found
+            return rounded.cpu().numpy().astype(kind)
 
         lengths, features = [], []
         raw = (self.feature * _UNIT).round()

@@ -257,7 +257,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         self.model.train()
-        total, losses = self._losses(*(x.to(self.device) for x in self.windows.batch(c.batch)))
+        total, losses = self._losses(*self.windows.batch(c.batch))
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)

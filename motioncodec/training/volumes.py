@@ -82,7 +82,7 @@ class VolumeTrainer(Trainer):
             if found >= self.model.config.codes and drawn >= c.start_windows:
                 break
             drawn += c.batch
-            noisy, seen, _ = (x.to(self.model.device) for x in windows.batch(c.batch))
+            noisy, seen, _ = windows.batch(c.batch)
             rows = self.model.encode(self.model.draw(noisy, seen))
             latents.append(rows.reshape(-1, self.model.config.latent))
         rows = torch.cat(latents)[:wanted]

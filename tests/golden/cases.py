@@ -4,7 +4,7 @@ library's random numbers can change them. Never change what is here: see README.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -236,26 +236,34 @@ def body() -> Case:
     return Case(header, tuple(layouts), tuple(people))
 
 
+def _under_learned_priors(
+    header: Header, source: Iterator[int], shapes: Sequence[tuple[int, list[int], int, int]]
+) -> Case:
+    """People of whom nothing is missing; each level's prior by seed, sizes, width and features."""
+    priors: list[NetworkPrior] = []
+    for seed, sizes, width, features in shapes:
+        priors.append(network(seed, sizes, width, features, list(priors)))
+    layouts, people = [], []
+    for c in range(header.chunks):
+        (start, stop), (first, last) = header.span(c), header.frame_span(c)
+        layout = Layout(
+            last - first, 20, header.dims, (stop - start) // 32, 0, 0, priors,
+            [header.steps(c, 64) for _ in priors], bones=header.dims == 3,
+        )  # fmt: skip
+        seen = np.zeros((layout.frames, 20), bool)
+        layouts.append(layout)
+        people.append(tuple(person(source, layout, seen) for _ in range(header.people)))
+    return Case(header, tuple(layouts), tuple(people))
+
+
 def lapped() -> Case:
     """3D, two people, two chunks, bones, three levels of tokens under learned priors."""
     header = Header(
         frames=150, frame_rate=30.0, skeleton=1, model=4 * 4711 + 3, people=2, scales=(3, -9),
         chunk=64 * 2,
     )  # fmt: skip
-    priors: list[NetworkPrior] = []
-    for seed, sizes, width, features in ((21, [3, 5], 1, 3), (22, [16, 4], 2, 3), (23, [9], 3, 1)):
-        priors.append(network(seed, sizes, width, features, list(priors)))
-    source, layouts, people = numbers(15), [], []
-    for c in range(header.chunks):
-        (start, stop), (first, last) = header.span(c), header.frame_span(c)
-        layout = Layout(
-            last - first, 20, 3, (stop - start) // 32, 0, 0, priors,
-            [header.steps(c, 64) for _ in priors], bones=True,
-        )  # fmt: skip
-        seen = np.zeros((layout.frames, 20), bool)
-        layouts.append(layout)
-        people.append((person(source, layout, seen), person(source, layout, seen)))
-    return Case(header, tuple(layouts), tuple(people))
+    shapes = (21, [3, 5], 1, 3), (22, [16, 4], 2, 3), (23, [9], 3, 1)
+    return _under_learned_priors(header, numbers(15), shapes)
 
 
 def lapped_flat() -> Case:
@@ -264,19 +272,7 @@ def lapped_flat() -> Case:
         frames=150, frame_rate=30.0, skeleton=1, model=4 * 4713 + 2, units="px", up="-y", dims=2,
         chunk=64 * 2,
     )  # fmt: skip
-    priors: list[NetworkPrior] = []
-    for seed, sizes, width, features in ((24, [3, 5], 1, 3), (25, [12], 2, 1)):
-        priors.append(network(seed, sizes, width, features, list(priors)))
-    source, layouts, people = numbers(19), [], []
-    for c in range(header.chunks):
-        (start, stop), (first, last) = header.span(c), header.frame_span(c)
-        layout = Layout(
-            last - first, 20, 2, (stop - start) // 32, 0, 0, priors,
-            [header.steps(c, 64) for _ in priors],
-        )  # fmt: skip
-        layouts.append(layout)
-        people.append((person(source, layout, np.zeros((layout.frames, 20), bool)),))
-    return Case(header, tuple(layouts), tuple(people))
+    return _under_learned_priors(header, numbers(19), ((24, [3, 5], 1, 3), (25, [12], 2, 1)))
 
 
 def detections() -> Case:
