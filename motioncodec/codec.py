@@ -156,10 +156,12 @@ def trim(
 
 
 def _model_of(source: Decoder) -> str | None:
-    """The weights that a stream's tokens were made with, None if it has none."""
+    """The weights that a stream's tokens were made with, None if it has none or they no longer
+    encode."""
     if source.model is not None or not source.header.model:
         return source.model
-    return find_weights(source.header.model_id).name
+    weights = find_weights(source.header.model_id)
+    return weights.name if weights.encodes else None
 
 
 TRIED = 300

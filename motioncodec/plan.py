@@ -28,7 +28,7 @@ from motioncodec.heatmap.placement import (
     quantise_scale,
 )
 from motioncodec.model.config import PRESETS
-from motioncodec.model.weights import Weights, default_weights, find_weights
+from motioncodec.model.weights import Weights, default_weights, find_encoder, find_weights
 from motioncodec.refinement import fine_step
 from motioncodec.tracks import (
     canonical_points,
@@ -132,7 +132,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     weights = None
     if seen[covered].sum() >= LEAST_COVERED and not settings.lossless:
         weights = (
-            default_weights(clip.dims) if settings.model is None else find_weights(settings.model)
+            default_weights(clip.dims) if settings.model is None else find_encoder(settings.model)
         )
         if weights.config.dims != clip.dims:
             raise UsageError(

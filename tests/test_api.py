@@ -26,6 +26,8 @@ from motioncodec.heatmap.rendering import extract_keypoints
 from motioncodec.recording import Recording
 from motioncodec.skeleton import Skeleton
 
+DATA = Path(__file__).parent / "data"
+
 
 @pytest.fixture(scope="module")
 def long(capture: Clip) -> Clip:
@@ -67,7 +69,7 @@ def test_what_encode_is_asked_for_it_does(capture: Clip) -> None:
     sizes = {}
     for how in (
         {"lossless": True}, {"max_error": 2.0}, {"mean_error": 20.0}, {"bitrate": 900.0},
-        {"preset": "f8"}, {"model": "slots-3d-1"}, {"effort": 1},
+        {"preset": "f8"}, {"model": "conv3d-3d-f8"}, {"effort": 1},
     ):  # fmt: skip
         data = motioncodec.encode(capture, **how)  # type: ignore[call-overload]
         decoded = motioncodec.decode(data)
@@ -212,22 +214,27 @@ def test_heatmaps_have_their_peaks_where_the_joints_are(path: Path) -> None:
     assert recording.heatmaps(range(0)).shape == (1, 60, 0, 64, 64)
 
 
-@pytest.mark.parametrize("model", ["slots-3d-1", "slots-3d-2"])
 @pytest.mark.parametrize("rate", [30, 120, 24])
-def test_tokens_are_of_the_windows_that_hold_the_frames(
-    capture: Clip, model: str, rate: float
-) -> None:
+def test_tokens_are_of_the_windows_that_hold_the_frames(capture: Clip, rate: int) -> None:
     clip = replace(
         capture, frame_rate=rate, keypoints=np.concatenate([capture.keypoints] * (rate // 2))
     )
-    recording = motioncodec.open(motioncodec.encode(clip, preset="f8", model=model, effort=1))
+    check_windows(motioncodec.open(motioncodec.encode(clip, preset="f8", effort=1)))
+
+
+def test_steps_of_several_levels_are_of_the_windows_that_hold_the_frames() -> None:
+    check_windows(motioncodec.open(DATA / "mtok" / "patches_f8.mtok"))
+
+
+def check_windows(recording: Recording) -> None:
+    rate, frames = recording.frame_rate, recording.frames
     assert recording.decoder.header.chunks > 1
     whole = recording.tokens()
     for level, found in zip(recording.decoder.tokens(), whole):
         np.testing.assert_array_equal(level, found)
     assert whole[0].shape[1] == recording.windows
     strides = recording.decoder.stream.strides
-    for start, stop in ((0, 1), (0, 70), (500, 501), (1010, 1500), (clip.frames - 1, clip.frames)):
+    for start, stop in ((0, 1), (0, 70), (500, 501), (1010, 1100), (frames - 1, frames)):
         some = recording.tokens(range(start, stop))
         first = int(start * 30 / rate // recording.window)
         last = math.ceil((stop - 1) * 30 / rate) // recording.window

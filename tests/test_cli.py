@@ -229,9 +229,15 @@ def test_a_hard_link_to_the_input_is_the_input(here: Path) -> None:
 
 
 def test_the_model_must_fit_the_clip(here: Path) -> None:
-    result = run("encode", "a.npz", "--model", "slots-2d-1")
+    result = run("encode", "a.npz", "--model", "slots-2d-2")
     assert result.exit_code == 2
-    assert lines(result)[0].startswith("motioncodec: a.npz: model slots-2d-1: expected")
+    assert lines(result)[0].startswith("motioncodec: a.npz: model slots-2d-2: expected")
+
+
+def test_the_model_must_encode(here: Path) -> None:
+    result = run("encode", "a.npz", "--model", "slots-3d-1")
+    assert result.exit_code == 2
+    assert lines(result)[0].startswith("motioncodec: model slots-3d-1: expected one that encodes")
 
 
 def test_what_the_file_does_not_say_is_said_by_options(here: Path) -> None:
@@ -831,6 +837,7 @@ def test_models(here: Path) -> None:
         conv3d = {"f8": 60.0}
         expected = {3: lapped, 4: conv3d, 5: conv3d, 6: lapped}.get(one["id"], patches)
         assert one["tokens_per_second"] == expected
+        assert one["encodes"] == (expected is not patches)
         assert one["name"] in run("models").stdout
 
 

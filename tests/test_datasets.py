@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from motioncodec.clip import Clip
 from motioncodec.datasets import HeatmapDataset, KeypointDataset, MotionDataset, TokenDataset
 from motioncodec.errors import MotionCodecError, UsageError
 from motioncodec.recording import Recording
+
+DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +96,18 @@ def test_heatmaps_are_rendered_as_asked(folder: Path) -> None:
     assert dense[0].shape == (20, 4, 8, 8, 8)
 
 
-@pytest.mark.parametrize("model", ["slots-3d-1", "slots-3d-2"])
-def test_tokens_of_all_levels_lie_side_by_side(capture: Clip, tmp_path: Path, model: str) -> None:
-    long = replace(capture, keypoints=np.concatenate([capture.keypoints] * 9))
-    for name, clip in (("a", capture), ("b", long)):
-        motioncodec.encode(clip, tmp_path / f"{name}.mtok", preset="f8", model=model, effort=1)
+@pytest.mark.parametrize("patched", [False, True])
+def test_tokens_of_all_levels_lie_side_by_side(
+    capture: Clip, tmp_path: Path, patched: bool
+) -> None:
+    """In a model of patches a window has one step of the coarsest level, two and four of others."""
+    if patched:
+        shutil.copy(DATA / "mtok" / "patches_f8.mtok", tmp_path)
+    else:
+        long = replace(capture, keypoints=np.concatenate([capture.keypoints] * 9))
+        for name, clip in (("a", capture), ("b", long)):
+            motioncodec.encode(clip, tmp_path / f"{name}.mtok", preset="f8", effort=1)
     dataset = TokenDataset(tmp_path, window=2)
-    patched = model == "slots-3d-1"
     assert dataset[0].shape == (2, 4 + 2 * 14 + 4 * 56 if patched else 24 + 72 + 448)
     assert dataset[0].dtype == torch.int64
     book = dataset.codebook()

@@ -188,7 +188,7 @@ def test_models_that_cannot_be_searched_ignore_effort(stick: Clip) -> None:
     files = []
     for effort in (1, 9):
         data = io.BytesIO()
-        encode_clip(stick, data, Settings(model="slots-3d-1", effort=effort))
+        encode_clip(stick, data, Settings(preset="f8", model="conv3d-3d-f8", effort=effort))
         files.append(data.getvalue())
     assert files[0] == files[1]
 

@@ -195,7 +195,7 @@ def test_packed_tensors_are_close_and_packing_again_changes_nothing() -> None:
 
 
 def test_shipped_weights_keep_within_their_budget() -> None:
-    assert sum(weights.path.stat().st_size for weights in shipped()) <= 28_000_000
+    assert sum(weights.path.stat().st_size for weights in shipped()) <= 24_000_000
     assert {weights.config.dims for weights in shipped()} == {2, 3}
     for weights in shipped():
         card = weights.card

@@ -292,7 +292,7 @@ def test_either_way_is_taken_where_it_is_smaller(capture: Clip) -> None:
     assert ways == [(False, True), (True, False)]
 
 
-@pytest.mark.parametrize("model", ["slots-3d-1", "slots-3d-2"])
+@pytest.mark.parametrize("model", ["slots-3d-2", "conv3d-3d-f8"])
 def test_every_model_can_be_refined(walk: Clip, model: str) -> None:
     data = encoded(walk, 2.0, model=model)
     assert largest(walk, Stream(io.BytesIO(data)).clip()) <= 2.0

@@ -70,17 +70,17 @@ def decoded_name(source: str, suffix: str) -> str:
     return (name[: -len(SUFFIX)] if bare else name) + suffix
 
 
-def check_model(model: str | None, device: str) -> None:
+def check_model(model: str | None, device: str, *, encodes: bool = False) -> None:
     """Fails before the first file what would fail for every file.
 
     Raises:
-        UsageError: no such weights, or no such device.
+        UsageError: no such weights, or none that encode where they are to, or no such device.
     """
-    from motioncodec.model.weights import find_weights, resolve_device
+    from motioncodec.model.weights import find_encoder, find_weights, resolve_device
 
     try:
         if model is not None:
-            find_weights(model).config  # noqa: B018 - reading it is the check
+            (find_encoder if encodes else find_weights)(model).config  # noqa: B018 - reading it is the check
         if device == "cuda":
             resolve_device(device)
     except ModelError as error:
@@ -218,7 +218,7 @@ def encode(
         output=output, output_dir=output_dir, force=force, remove=remove, quiet=quiet,
         orders=orders,
     )  # fmt: skip
-    check_model(model, device)
+    check_model(model, device, encodes=True)
     if lossless and any(quality[name] for name in QUALITIES):
         raise UsageError("--lossless: expected no preset, error or bit rate beside it, found one")
     bits = 0 if confidence == "off" else int(confidence)

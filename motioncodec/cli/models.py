@@ -56,7 +56,8 @@ def models(as_json: bool, quiet: bool) -> int:
         tokens = ", ".join(f"{name} {rate:g}" for name, rate in one["tokens_per_second"].items())
         rows = {
             "number": one["id"],
-            "clips": f"{one['dims']}D",
+            "clips": f"{one['dims']}D"
+            + ("" if one["encodes"] else ", to decode older files alone"),
             "tokens a second": tokens,
             "codes a slot": one["codes"],
             "fingerprint": one["fingerprint"],
@@ -80,6 +81,7 @@ def _describe(weights: Weights) -> dict[str, Any]:
         "id": weights.id,
         "name": weights.name,
         "dims": config.dims,
+        "encodes": weights.encodes,
         "codes": config.codes,
         "tokens_per_second": rates,
         "fingerprint": weights.fingerprint,
@@ -131,7 +133,7 @@ def train(
 
     import torch
 
-    from motioncodec.model.weights import find_weights, resolve_device
+    from motioncodec.model.weights import find_encoder, resolve_device
     from motioncodec.training.data import load_motion, read_folder
     from motioncodec.training.export import export
     from motioncodec.training.volumes import trainer_of
@@ -144,7 +146,7 @@ def train(
         clips = read_folder(folder / "train", quiet)
         val = read_folder(folder / "val", quiet) if (folder / "val").is_dir() else []
         motion = load_motion(clips)
-        start = None if init is None else find_weights(init).network()
+        start = None if init is None else find_encoder(init).network()
         trainer = trainer_of(settings)(
             settings, motion, load_motion(val) if val else None, run, resolve_device(device), start
         )

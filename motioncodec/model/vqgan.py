@@ -54,23 +54,29 @@ class LevelCoder(nn.Module):
         config: the model's shape.
         level: this level's stride and slots.
         dropout: share of the networks' activations dropped in training.
+        encoder: whether it has what encodes.
     """
 
     latent_scale: Tensor
 
-    def __init__(self, config: Config, level: Level, dropout: float = 0.0) -> None:
+    def __init__(
+        self, config: Config, level: Level, dropout: float = 0.0, encoder: bool = True
+    ) -> None:
         super().__init__()
         self.config, self.level = config, level
         self.merge = level.stride // config.patch
         frame = config.joints * config.dims
         latents = level.slots * config.latent
-        patch_in = config.patch * (2 * frame + config.joints)
-        self.enc_in = nn.Linear(patch_in, config.width)
-        self.enc = nn.Sequential(
-            *[ResidualBlock(config.width, dropout) for _ in range(config.blocks)]
-        )
-        self.enc_out = nn.Linear(config.width * self.merge, latents)
-        self.linear_enc = nn.Linear(level.stride * frame, latents, bias=False)
+        if encoder:
+            patch_in = config.patch * (2 * frame + config.joints)
+            self.enc_in = nn.Linear(patch_in, config.width)
+            self.enc = nn.Sequential(
+                *[ResidualBlock(config.width, dropout) for _ in range(config.blocks)]
+            )
+            self.enc_out = nn.Linear(config.width * self.merge, latents)
+            nn.init.zeros_(self.enc_out.weight)
+            nn.init.zeros_(self.enc_out.bias)
+            self.linear_enc = nn.Linear(level.stride * frame, latents, bias=False)
         self.quantizer = SlotQuantizer(level.slots, config.codes, config.latent)
         self.dec_in = nn.Linear(latents, config.width * self.merge)
         self.dec_context = nn.Linear(config.patch * frame, config.width)
@@ -81,9 +87,8 @@ class LevelCoder(nn.Module):
         self.linear_dec = nn.Linear(latents, level.stride * frame, bias=False)
         # Standard deviation of the latents at the start: the networks work in units of it.
         self.register_buffer("latent_scale", torch.ones(latents))
-        for last in (self.enc_out, self.dec_out):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        nn.init.zeros_(self.dec_out.weight)
+        nn.init.zeros_(self.dec_out.bias)
 
     def encode(self, left: Tensor, presence: Tensor, so_far: Tensor) -> Tensor:
         """Latents (B, steps, slots, latent) of (B, T, joints * dims) what is left over."""
@@ -249,19 +254,20 @@ class SlotVQGAN(nn.Module):
     Args:
         config: the model's shape.
         dropout: share of the networks' activations dropped in training.
+        encodes: whether it has its encoders; without, it turns tokens back alone.
     """
 
     mean: Tensor
 
-    def __init__(self, config: Config, dropout: float = 0.0) -> None:
+    def __init__(self, config: Config, dropout: float = 0.0, encodes: bool = True) -> None:
         super().__init__()
         self.config = config
         self.stem = MomentStem(config.dims)
         finest = len(config.levels) - 1
         self.coders = nn.ModuleList(
-            LappedCoder(config, level, dropout, encoder=i < finest)
+            LappedCoder(config, level, dropout, encoder=encodes and i < finest)
             if config.lapped
-            else LevelCoder(config, level, dropout)
+            else LevelCoder(config, level, dropout, encoder=encodes)
             for i, level in enumerate(config.levels)
         )
         for one, price in zip(self.levels, config.prices):

@@ -49,11 +49,14 @@ class Weights:
         id: permanent number that files name; 0 for weights that do not ship.
         name: that ``--model`` takes.
         path: of the safetensors file.
+        original: sha256, in hex, of the file that older streams name, where this one has kept its
+            decoder alone; None where it is that file.
     """
 
     id: int
     name: str
     path: Path
+    original: str | None = None
 
     @cached_property
     def metadata(self) -> dict[str, str]:
@@ -107,8 +110,13 @@ class Weights:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of the file, in hex."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        """sha256, in hex, of the file that streams name."""
+        return self.original or hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @property
+    def encodes(self) -> bool:
+        """Whether it makes tokens; old weights are kept for the streams that have theirs."""
+        return self.original is None
 
     @property
     def fingerprint_word(self) -> int:
@@ -157,7 +165,7 @@ class Weights:
 def _network(weights: Weights, device: str, exact: bool) -> Network:
     import torch
 
-    network = build_network(weights.config)
+    network = build_network(weights.config, encodes=weights.encodes)
     try:
         state = unpack_tensors(load_file(weights.path))
         if weights.config.lapped:
@@ -172,14 +180,14 @@ def _network(weights: Weights, device: str, exact: bool) -> Network:
     return network.double() if exact else network
 
 
-def build_network(config: AnyConfig, dropout: float = 0.0) -> Network:
-    """An untrained network of either family."""
+def build_network(config: AnyConfig, dropout: float = 0.0, *, encodes: bool = True) -> Network:
+    """An untrained network of either family; a slot model has no encoder unless it ``encodes``."""
     from motioncodec.model.conv3d import Conv3dVQGAN
     from motioncodec.model.vqgan import SlotVQGAN
 
     if isinstance(config, Conv3dConfig):
         return Conv3dVQGAN(config)
-    return SlotVQGAN(config, dropout)
+    return SlotVQGAN(config, dropout, encodes)
 
 
 def resolve_device(device: str) -> str:
@@ -205,7 +213,10 @@ def shipped() -> tuple[Weights, ...]:
     folder = files("motioncodec.weights")
     table = json.loads((folder / "registry.json").read_text())
     return tuple(
-        Weights(entry["id"], entry["name"], Path(str(folder / entry["file"]))) for entry in table
+        Weights(
+            entry["id"], entry["name"], Path(str(folder / entry["file"])), entry.get("original")
+        )
+        for entry in table
     )
 
 
@@ -226,6 +237,22 @@ def find_weights(key: str | int | Path) -> Weights:
             f"model {key}: expected one that this version ships ({known}); upgrade motioncodec"
         )
     raise ModelError(f"model {key!r}: expected one of {known}, or a .safetensors file")
+
+
+def find_encoder(key: str | Path) -> Weights:
+    """Weights as of :func:`find_weights` that can make tokens.
+
+    Raises:
+        ModelError: there are none, or they are kept for decoding alone.
+    """
+    weights = find_weights(key)
+    if not weights.encodes:
+        known = ", ".join(weights.name for weights in shipped() if weights.encodes)
+        raise ModelError(
+            f"model {weights.name}: expected one that encodes ({known}), found one that is kept to "
+            "decode older files; name another, or leave out --model"
+        )
+    return weights
 
 
 def default_weights(dims: int) -> Weights:
