@@ -84,10 +84,9 @@ class Clip:
                 f"person {person}, joint {self.skeleton.joints[joint]}"
             )
         absent = np.isnan(keypoints)
-        partly = absent.any(axis=-1) & ~absent.all(axis=-1)
-        if partly.any():
+        if (absent != absent[..., :1]).any():  # some are there in part
             keypoints = keypoints.copy()
-            keypoints[partly] = np.nan
+            keypoints[absent.any(axis=-1)] = np.nan
             keypoints.flags.writeable = False
         object.__setattr__(self, "keypoints", keypoints)
         rate = float(self.frame_rate)

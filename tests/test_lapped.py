@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from dataclasses import replace
 
@@ -118,6 +119,19 @@ def test_missing_joints_are_filled_with_what_the_others_say(network: SlotVQGAN) 
     assert torch.equal(found[..., :24], left[..., :24])
     before = float((spoilt - left)[..., hidden].norm())
     assert float((found - left)[..., hidden].norm()) < 0.5 * before
+
+
+def test_what_is_expected_goes_by_the_basis_as_it_is(network: SlotVQGAN) -> None:
+    coder = copy.deepcopy(network.levels[0])
+    assert isinstance(coder, LappedCoder)
+    left, seen = torch.randn(1, 64, 60), torch.ones(1, 64, 20, dtype=torch.bool)
+    seen[:, :, 8] = False
+    before = coder.fill(left, seen)
+    assert torch.equal(coder.fill(left, seen), before)
+    coder.spread.copy_(coder.spread.flip(0))
+    assert not torch.equal(coder.fill(left, seen), before)
+    exact = coder.double().fill(left.double(), seen)
+    assert exact.dtype == torch.float64
 
 
 def test_the_linear_path_of_a_preset_is_in_the_finer_ones(network: SlotVQGAN) -> None:

@@ -198,11 +198,14 @@ def code_knots(coder: Coder, knots: Integers, kind: str, order: int = 1) -> Inte
 
 
 @cache
-def _knot_lengths(kind: str) -> list[list[float]]:
-    """Bits of each magnitude below the escape after each bucket, the sign's among them."""
+def _knot_costs(kind: str, price: float) -> list[list[tuple[float, int]]]:
+    """What magnitudes below the escape cost after each bucket, signs too, and their buckets."""
     tables = json.loads((files("motioncodec.bitstream") / "tables.json").read_text())[kind]
     return [
-        [math.log2(TOTAL / f) + (size > 0) for size, f in enumerate(table[:ESCAPE])]
+        [
+            (price * (math.log2(TOTAL / f) + (size > 0)), bucket(size))
+            for size, f in enumerate(table[:ESCAPE])
+        ]
         for table in tables["knots"]
     ]
 
@@ -217,9 +220,9 @@ def cheap_knots(values: Float64, kind: str, price: float, reach: int = 2) -> Int
         price: of a bit, in squared steps.
         reach: how far from the nearest number to look.
     """
-    lengths = _knot_lengths(kind)
+    costs = _knot_costs(kind, price)
     nearest = np.rint(values).astype(np.int64)
-    far = 2 * price * math.log2(ESCAPE + 2.0) + 64 * price
+    far = 2 * price * math.log2(ESCAPE + 2.0) + 64 * price, bucket(ESCAPE)
     # For each (number, bucket of the difference that led to it): cost, and the path.
     states: dict[tuple[int, int], tuple[float, tuple[Any, ...]]] = {}
     first = int(nearest[0])
@@ -227,13 +230,14 @@ def cheap_knots(values: Float64, kind: str, price: float, reach: int = 2) -> Int
         states[number, KNOTS - 1] = (float((values[0] - number) ** 2), (number, None))
     for value, middle in zip(values[1:].tolist(), nearest[1:].tolist()):
         fresh: dict[tuple[int, int], tuple[float, tuple[Any, ...]]] = {}
+        near = [(n, (value - n) ** 2) for n in range(middle - reach, middle + reach + 1)]
         for (before, size), (cost, path) in states.items():
-            bits = lengths[size]
-            for number in range(middle - reach, middle + reach + 1):
-                apart = number - before if number >= before else before - number
-                spent = price * bits[apart] if apart < ESCAPE else far
-                total = cost + spent + (value - number) ** 2
-                key = number, bucket(apart)
+            after = costs[size]
+            for number, off in near:
+                apart = abs(number - before)
+                spent, led_by = after[apart] if apart < ESCAPE else far
+                total = cost + spent + off
+                key = number, led_by
                 if key not in fresh or total < fresh[key][0]:
                     fresh[key] = (total, (number, path))
         states = fresh

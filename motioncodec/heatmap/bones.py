@@ -51,6 +51,33 @@ REFERENCE_BONES: Float64 = np.array(
 left and right alike, in body units; 0 for the pelvis, which has none."""
 
 _HIPS = (CANONICAL.index("left_hip"), CANONICAL.index("right_hip"))
+_CHILDREN = [joint for joint, parent in enumerate(CANONICAL_PARENTS) if parent >= 0]
+_PARENTS = [CANONICAL_PARENTS[joint] for joint in _CHILDREN]
+
+
+def _generations() -> list[tuple[list[int], list[int], list[int]]]:
+    """Joints as far from the pelvis as each other, nearest first: which bones lead to them, which
+    joints they and their parents are."""
+    out, before = [], {0}
+    while before:
+        here = [at for at, parent in enumerate(_PARENTS) if parent in before]
+        joints = [_CHILDREN[at] for at in here]
+        if here:
+            out.append((here, joints, [_PARENTS[at] for at in here]))
+        before = set(joints)
+    return out
+
+
+_GENERATIONS = _generations()
+
+
+def quantile(rows: Float64, share: float) -> Float64:
+    """(N,) of (N, T) rows, T from 1: as ``np.quantile``, without its preparations."""
+    rank = share * (rows.shape[1] - 1)
+    ends = math.floor(rank), math.ceil(rank)
+    low, high = np.partition(rows, ends, axis=1)[:, list(ends)].T
+    found: Float64 = low + (high - low) * (rank - ends[0])
+    return found
 
 
 def find_bones(body: Float64) -> Float64:
@@ -62,25 +89,22 @@ def find_bones(body: Float64) -> Float64:
     out = np.full(len(CANONICAL), np.nan)
     if np.isnan(body[:, [0, *_HIPS]]).all(axis=0).any():
         return out
-    children = [joint for joint, parent in enumerate(CANONICAL_PARENTS) if parent >= 0]
-    parents = [CANONICAL_PARENTS[joint] for joint in children]
-    lengths = np.linalg.norm(body[:, children] - body[:, parents], axis=-1)
-    whole = np.isfinite(lengths).all(axis=0)
+    along = np.ascontiguousarray(body.transpose(1, 2, 0))
+    bones = along[_CHILDREN] - along[_PARENTS]
+    lengths = np.sqrt(bones[:, 0] ** 2 + bones[:, 1] ** 2 + bones[:, 2] ** 2)
+    whole = np.isfinite(lengths).all(axis=1)
     # One call for all bones that are always there: a short clip has no time for nineteen.
     groups = [np.flatnonzero(whole), *np.flatnonzero(~whole)[:, None]]
     for group in groups:
-        there = lengths[:, group]
-        there = there[np.isfinite(there).all(axis=1)]
+        there = lengths[group]
+        there = there[:, np.isfinite(there).all(axis=0)]
         if not there.size:
             continue
-        middle = np.median(there, axis=0)
-        # The 99th percentile; np.quantile takes longer than all else here.
-        rank = 0.99 * (len(there) - 1)
-        ends = math.floor(rank), math.ceil(rank)
-        low, high = np.partition(np.abs(there - middle), ends, axis=0)[list(ends)]
-        spread = low + (high - low) * (rank - ends[0])
+        # Median and 99th percentile; np.median and np.quantile take longer than all else here.
+        middle = quantile(there, 0.5)
+        spread = quantile(np.abs(there - middle[:, None]), 0.99)
         rigid = (middle > 0.005) & (spread <= RIGID)
-        out[np.array(children)[group[rigid]]] = middle[rigid]
+        out[np.array(_CHILDREN)[group[rigid]]] = middle[rigid]
     return out
 
 
@@ -91,17 +115,18 @@ def set_bones(body: Float64, lengths: Float64) -> Float64:
         body: (T, 20, 3) in body units; joints that a clip lacks may hold anything finite.
         lengths: (20,), NaN for a bone that keeps its own.
     """
-    out = body.copy()
-    children = [joint for joint, parent in enumerate(CANONICAL_PARENTS) if parent >= 0]
-    parents = [CANONICAL_PARENTS[joint] for joint in children]
-    bones = body[:, children] - body[:, parents]
-    own = np.linalg.norm(bones, axis=-1, keepdims=True)
-    wanted = lengths[children, None]
-    bones *= np.where(np.isfinite(wanted), wanted / np.maximum(own, 1e-6), 1.0)
-    for at, (joint, parent) in enumerate(zip(children, parents)):
-        out[:, joint] = out[:, parent] + bones[:, at]
-    hips = (body[:, _HIPS[0]] + body[:, _HIPS[1]] - out[:, _HIPS[0]] - out[:, _HIPS[1]]) / 2
-    return out + hips[:, None]
+    whole = np.ascontiguousarray(body.transpose(1, 2, 0))
+    bones = whole[_CHILDREN] - whole[_PARENTS]
+    own = np.sqrt(bones[:, 0] ** 2 + bones[:, 1] ** 2 + bones[:, 2] ** 2)
+    wanted = lengths[_CHILDREN, None]
+    bones *= np.where(np.isfinite(wanted), wanted / np.maximum(own, 1e-6), 1.0)[:, None]
+    out = np.empty_like(whole)
+    out[0] = whole[0]
+    for here, joints, parents in _GENERATIONS:
+        out[joints] = out[parents] + bones[here]
+    left, right = _HIPS
+    out += (whole[left] + whole[right] - out[left] - out[right]) / 2
+    return out.transpose(2, 0, 1)
 
 
 def to_reference(body: Float64, lengths: Float64) -> Float64:
@@ -117,7 +142,7 @@ def nearest_pose(body: Float64, lengths: Float64, rounds: int = 6) -> Float64:
         body: (T, 20, 3) in body units.
         lengths: (20,), NaN for a bone that is left alone.
     """
-    out = np.ascontiguousarray(body.transpose(1, 2, 0))
+    out = np.array(body.transpose(1, 2, 0), order="C")
     bones = [
         (joint, parent, float(lengths[joint]))
         for joint, parent in enumerate(CANONICAL_PARENTS)

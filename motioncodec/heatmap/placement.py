@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from motioncodec.heatmap.bones import quantile
 from motioncodec.skeleton import CANONICAL
 
 Float64 = NDArray[np.float64]
@@ -58,6 +59,8 @@ _REFERENCE_LENGTHS: dict[tuple[int, int], float] = {
     (_AT["pelvis"], _AT["neck"]): 0.376,
     (_AT["neck"], _AT["head"]): 0.157,
 }
+_ENDS = np.array(list(_REFERENCE_LENGTHS))
+_LENGTHS = np.array(list(_REFERENCE_LENGTHS.values()))
 
 # Joints that can stand in for the hips, best first, and how far above the hips each one is.
 _ANCHORS: tuple[tuple[tuple[str, ...], float], ...] = (
@@ -157,19 +160,20 @@ def find_scale(points: Float64) -> float:
     Args:
         points: (T, 20, 3) canonical joints, NaN where missing.
     """
-    ends = np.array(list(_REFERENCE_LENGTHS))
-    distances = np.linalg.norm(points[:, ends[:, 0]] - points[:, ends[:, 1]], axis=-1)
+    along = np.ascontiguousarray(points.transpose(1, 2, 0))
+    limbs = along[_ENDS[:, 0]] - along[_ENDS[:, 1]]
+    distances = np.sqrt(limbs[:, 0] ** 2 + limbs[:, 1] ** 2 + limbs[:, 2] ** 2)
     there = np.isfinite(distances)
-    if len(distances) and there.all():
-        middles = np.median(distances, axis=0)
+    if distances.size and there.all():
+        middles = quantile(distances, 0.5)
     else:
-        some = (d[mine] for d, mine in zip(distances.T, there.T))
+        some = (d[mine] for d, mine in zip(distances, there))
         middles = np.array([np.median(one) if len(one) else np.nan for one in some])
     known = np.isfinite(middles)
     # Summed in turn: the same size to the last bit, whatever is vectorised.
     found = sum(middles[known].tolist())
     if found > 0:
-        return found / sum(np.array(list(_REFERENCE_LENGTHS.values()))[known].tolist())
+        return found / sum(_LENGTHS[known].tolist())
     # Too few joints for a limb: the spread about their centre, or failing that anything above 0.
     spread = points[np.isfinite(points[..., 0])]
     if len(spread) > 1 and (deviation := float(np.std(spread, axis=0).max())) > 0:

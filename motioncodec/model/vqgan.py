@@ -18,6 +18,7 @@ decoded with :data:`MARGIN` model frames of tokens on either side equals the who
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -178,30 +179,44 @@ class LappedCoder(nn.Module):
         if bool(seen.all()):
             return left
         rows, joints = left.reshape(-1, left.shape[-1]), self.config.joints
-        joint = torch.arange(joints, device=left.device)
         patterns, which, counts = (
-            (seen.reshape(-1, joints) << joint)
+            (seen.reshape(-1, joints) << torch.arange(joints, device=left.device))
             .sum(-1)
             .unique(return_inverse=True, return_counts=True)
         )
-        known = (patterns[:, None] >> joint & 1).bool().repeat_interleave(self.config.dims, -1)
-        covariance = (self.basis * self.spread) @ self.basis.T
-        alone = torch.eye(len(covariance), dtype=left.dtype, device=left.device)
-        covariance = covariance + 1e-3 * self.spread.mean() * alone
-        both = known[:, :, None] & known[:, None]
-        across = known[:, :, None] & ~known[:, None]
+        if len(patterns) <= _KEPT:
+            # The same joints are missing in clip after clip.
+            state = self.basis._version, self.spread._version, self.basis.dtype, self.basis.device
+            known, weights = _expected(self, state, tuple(patterns.tolist()))
+        else:
+            known, weights = self.expected(patterns)
         with torch.autocast(left.device.type, enabled=False):
-            # Missing coordinates stand apart, with a one on the diagonal, so that patterns with
-            # different numbers of them are solved side by side.
-            weights = torch.linalg.solve(
-                torch.where(both, covariance, alone), torch.where(across, covariance, 0.0)
-            )
             order = which.argsort()
             there = torch.where(known[which], rows, 0.0)[order].split(counts.tolist())
             guess = torch.empty_like(rows)
             guess[order] = torch.cat([part @ one for part, one in zip(there, weights)])
         # Where nothing is known there is nothing to go by.
         return torch.where(known[which], rows, guess).view(left.shape)
+
+    @torch.no_grad()
+    def expected(self, patterns: Tensor) -> tuple[Tensor, Tensor]:
+        """What is known where the joints of ``patterns`` (N,), bits of an integer, are seen:
+        (N, joints * dims), and (N, joints * dims, joints * dims) by which rows that are 0 elsewhere
+        are to be multiplied for what is to be expected there."""
+        joint = torch.arange(self.config.joints, device=patterns.device)
+        known = (patterns[:, None] >> joint & 1).bool().repeat_interleave(self.config.dims, -1)
+        with torch.autocast(known.device.type, enabled=False):
+            covariance = (self.basis * self.spread) @ self.basis.T
+            alone = torch.eye(len(covariance), dtype=covariance.dtype, device=known.device)
+            covariance = covariance + 1e-3 * self.spread.mean() * alone
+            both = known[:, :, None] & known[:, None]
+            across = known[:, :, None] & ~known[:, None]
+            # Missing coordinates stand apart, with a one on the diagonal, so that patterns with
+            # different numbers of them are solved side by side.
+            weights = torch.linalg.solve(
+                torch.where(both, covariance, alone), torch.where(across, covariance, 0.0)
+            )
+        return known, weights
 
     def analyse(self, signal: Tensor) -> Tensor:
         """(B, T, joints * dims) to latents (B, steps, slots, latent)."""
@@ -246,6 +261,18 @@ class LappedCoder(nn.Module):
     def carry(self, vectors: Tensor, so_far: Tensor) -> Tensor:
         """What is added to the reconstruction that the next level refines: the linear path."""
         return self.synthesise(vectors)
+
+
+_KEPT = 4
+"""Patterns of missing joints in a stretch whose expectations are kept for the next one."""
+
+
+@lru_cache(maxsize=16)
+def _expected(
+    coder: LappedCoder, state: tuple[object, ...], patterns: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    """:meth:`LappedCoder.expected`, found once for each ``state`` of its basis."""
+    return coder.expected(torch.tensor(patterns, device=coder.basis.device))
 
 
 class SlotVQGAN(nn.Module):
