@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from motioncodec.heatmap.placement import (
     from_model_axes,
 )
 from motioncodec.heatmap.resampling import to_clip_rate
+from motioncodec.model.config import Config
 from motioncodec.model.weights import Weights, find_weights, resolve_device
 from motioncodec.prediction import values_of
 from motioncodec.refinement import (
@@ -57,6 +59,21 @@ Float64 = NDArray[np.float64]
 
 ROWS = 1 << 23
 """Frequencies, 64 MiB of them, that are found ahead of their use, at most."""
+
+
+@contextmanager
+def _few_threads(network: Network) -> Iterator[None]:
+    """One thread for a slot model: its steps are so small that two take longer over them, and many
+    times as long where other programs keep the processors busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    if isinstance(network.config, Config):
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -239,6 +256,10 @@ class Stream:
             asked: stretches of this stream, or of any with the same model and preset.
             effort: 1 to 9, for models that can be searched with.
         """
+        with _few_threads(self.network):
+            return self._tokenize(asked, effort)
+
+    def _tokenize(self, asked: Sequence[Untold], effort: int) -> list[list[NDArray[np.int64]]]:
         network, depth = self.network, self.header.depth
         given = [self._tensors(one) for one in asked]
         if effort > 1 and network.config.lapped:
@@ -296,7 +317,8 @@ class Stream:
         # What is refined must come out alike everywhere, to far less than the bound.
         network = self.network if self.header.fine_step is None else self.exact_network
         given = [torch.from_numpy(level[None]).to(network.device) for level in tokens]
-        points: Float64 = network.detokenize(given)[0].cpu().numpy().astype(np.float64)
+        with _few_threads(network):
+            points: Float64 = network.detokenize(given)[0].cpu().numpy().astype(np.float64)
         return points if bones is None else from_reference(points, bones)
 
     @cached_property
