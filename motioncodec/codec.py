@@ -202,7 +202,7 @@ def _near(settings: Settings, clip: Clip) -> list[str]:
 def _refined(clip: Clip, settings: Settings, mean: float) -> bytes:
     """A stream of tokens and coefficients with a mean error."""
     encoding = encoded(clip, settings)
-    encoding.set_step(encoding.step_for_mean((mean - settings.off_by) / error_scale(clip.units)))
+    encoding.fit_mean((mean - settings.off_by) / error_scale(clip.units))
     return _written(encoding)
 
 
@@ -270,6 +270,7 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
 
         found = _finest(at_step, most, step_exponent(off))
         if found is not None:
+            found = _filled(refined, found, most)
             candidates.append(found)
             off = max(_error(clip, found, settings) * error_scale(clip.units), 1e-6)
         mean = settings.off_by + off
@@ -281,6 +282,22 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
     if progress:
         progress(clip.frames)
     return min(candidates, key=lambda one: _error(clip, one, settings))
+
+
+def _filled(encoding: Encoding, data: bytes, most: int) -> bytes:
+    """The stream again, with the lowest price of a bit at which it has no more than ``most`` bytes:
+    steps are a fifth apart, and leave room."""
+    step = Decoder(io.BytesIO(data)).header.fine_step
+    encoding.set_step(step)
+    dear, cheap = encoding.price, encoding.price / 8
+    for _ in range(4):
+        encoding.price = math.sqrt(dear * cheap)
+        more = _written(encoding)
+        if len(more) <= most:
+            data, dear = more, encoding.price
+        else:
+            cheap = encoding.price
+    return data
 
 
 def _written(encoding: Encoding) -> bytes:

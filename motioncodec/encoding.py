@@ -76,6 +76,9 @@ class Encoding:
         clip: of any skeleton.
         settings: preset, model, device, confidence, effort, errors.
 
+    Attributes:
+        price: of a bit of what tokens leave over, in squared steps.
+
     Raises:
         MotionCodecError: what was asked for cannot be done.
     """
@@ -84,6 +87,7 @@ class Encoding:
         header, weights = plan(clip, settings)
         self.clip, self.effort = clip, settings.effort
         self.stream = Stream(header, settings.device, weights)
+        self.price = BOUND_PRICE if header.bound else PRICE
         self._whole: dict[int, Samples] = {}
         self.people = [self._place(person) for person in range(clip.persons)]
 
@@ -226,6 +230,14 @@ class Encoding:
     ) -> Posed | None:
         """Adds to one chunk the coefficients of what decoded keypoints leave over; returns the body
         that they move, if any."""
+        exact, posed = self._coefficients(person, chunk, left, known)
+        self.people[person][chunk].fine = thrifty(exact, posed, self.price)
+        return posed
+
+    def _coefficients(
+        self, person: int, chunk: int, left: Float64, known: Float64
+    ) -> tuple[Float64, Posed | None]:
+        """As :meth:`add_coefficients`, in steps and not rounded; adds the body's shape alone."""
         stream, mine, rate = self.stream, self.people[person], self.clip.frame_rate
         header, one = stream.header, mine[chunk]
         assert header.fine_step is not None
@@ -243,8 +255,7 @@ class Encoding:
                 one.shape = np.zeros_like(one.shape)
                 posed = stream.posed(mine, person, chunk)
                 exact = transformed(left, stream.channels, known, posed, rate)
-        one.fine = thrifty(exact / step, posed, BOUND_PRICE if header.bound else PRICE)
-        return posed
+        return exact / step, posed
 
     def _shape(self, person: int, chunk: int) -> NDArray[np.int64]:
         """What is to be known about a body before it is refined."""
@@ -296,9 +307,9 @@ class Encoding:
         """Of the coefficients of what is left over; None for tokens and curves alone."""
         self.stream.header = replace(self.stream.header, fine_step=step)
 
-    def step_for_mean(self, mean: float) -> int | None:
-        """The largest step of what is left over at which the mean error is within ``mean``, in the
-        clip's units; None where tokens and curves are."""
+    def fit_mean(self, mean: float) -> None:
+        """Sets step and price of what is left over such that the mean error comes to ``mean``, in
+        the clip's units, and not above; no step where tokens and curves alone are within it."""
         stream = self.stream
         parts = []
         for chunk in range(0, stream.header.chunks, -(-stream.header.chunks // SAMPLED) or 1):
@@ -310,33 +321,55 @@ class Encoding:
         here = [~np.isnan(left[..., 0]) for left, *_ in parts]
         count = max(sum(int(one.sum()) for one in here), 1)
 
-        def error(step: int | None) -> float:
-            if step is not None:
-                self.set_step(step)
-            total = 0.0
-            for (left, known, person, chunk), there in zip(parts, here):
-                off = left
-                if step is not None:
-                    posed = self.add_coefficients(person, chunk, left, known)
-                    fine = self.people[person][chunk].fine
-                    assert fine is not None
-                    off = left + known - refined(fine, step, stream.channels, known, posed)
-                    self.people[person][chunk].forget()
-                total += float(np.linalg.norm(off, axis=-1)[there].sum())
-            return total / count
+        def mean_of(offs: Iterator[Float64]) -> float:
+            apart = (np.linalg.norm(off, axis=-1)[there].sum() for off, there in zip(offs, here))
+            return float(sum(apart)) / count
 
-        if error(None) <= mean:
-            return None
+        def told(step: int) -> list[tuple[Float64, Posed | None]]:
+            self.set_step(step)
+            found = []
+            for left, known, person, chunk in parts:
+                found.append(self._coefficients(person, chunk, left, known))
+                self.people[person][chunk].forget()
+            return found
+
+        def error(step: int, exact: list[tuple[Float64, Posed | None]], price: float) -> float:
+            def offs() -> Iterator[Float64]:
+                for (left, known, *_), (one, posed) in zip(parts, exact):
+                    found = refined(thrifty(one, posed, price), step, channels, known, posed)
+                    yield left + known - found.astype(np.float32)  # as keypoints come back
+
+            return mean_of(offs())
+
+        self.set_step(None)
+        if mean_of(left for left, *_ in parts) <= mean:
+            return
+        channels = stream.channels
         # Errors grow a little slower than steps do.
         low, high = -400, 400
         step = step_exponent(2.5 * mean)
         while high - low > 1:
-            found = error(step)
+            found = error(step, told(step), self.price)
             low, high = (step, high) if found <= mean else (low, step)
             guess = step + round(4.4 * math.log2(mean / max(found, mean / 64)) - 0.4)
             step = min(max(guess, low + 1), high - 1)
-        return low
+        exact = told(low)
+        if stream.header.chunks > SAMPLED:  # the rest may be further off
+            return
+        # A step is 19 % above the one before; a higher price takes up what that leaves.
+        cheap, dear = self.price, _DEAREST * self.price
+        for _ in range(_PRICES):
+            price = math.sqrt(cheap * dear)
+            if error(low, exact, price) <= mean:
+                cheap = price
+            else:
+                dear = price
+        self.price = cheap
 
+
+_DEAREST, _PRICES = 4.0, 5
+"""How much more than usual a bit may cost to bring a mean error to what was asked for, and how many
+prices are tried."""
 
 _STIFF = 0.05
 """Mean distance, in steps and by coordinate, from true keypoints that rigid bodies may keep."""

@@ -389,6 +389,15 @@ def test_any_clip_has_any_mean(clip: Clip, mean: float) -> None:
     assert not len(there) or there.mean() * in_mm <= mean * 1.001 + finest
 
 
+@pytest.mark.parametrize("mean", [3.0, 12.0])
+def test_a_mean_error_leaves_next_to_nothing_unused(capture: Clip, mean: float) -> None:
+    data = io.BytesIO()
+    encode_clip(capture, data, Settings(mean_error=mean))
+    found = Stream(io.BytesIO(data.getvalue())).clip()
+    apart = np.linalg.norm(found.keypoints - capture.keypoints, axis=-1)
+    assert 0.98 * mean < np.nanmean(apart) * METRES[capture.units] * 1000 <= mean
+
+
 @given(clips(), st.sampled_from([3e3, 1e5, 1e7]))
 @settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 def test_any_clip_has_any_rate_from_its_least_on(clip: Clip, rate: float) -> None:
