@@ -191,7 +191,11 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         scales=scales,
         origin_step=origin_step,
         references=tuple(find_references(clip, extra)) if extra else (),
-        keypoint_step=step_exponent(keypoint_step(clip, min(sizes))) if extra else 0,
+        keypoint_step=step_exponent(
+            keypoint_step(clip, min(sizes), preset, weights is not None, bound, mean)
+        )
+        if extra
+        else 0,
         confidence=confidence if clip.confidence is not None else 0,
         chunk=chunk,
         metadata=clip.metadata,

@@ -270,16 +270,34 @@ def find_references(clip: Clip, extra: list[int]) -> list[int]:
     return [reference[joint] for joint in extra]
 
 
-def keypoint_step(clip: Clip, scale: float) -> float:
-    """Step for joints that no model covers: 9 mm or 2 pixels, or less where the subject is small;
-    the mean error is below half of it.
+_COARSER = {"f32": 4.0, "f16": 2.0, "f8": 1.0}
+"""With these, curves are off by half of what the body is, or less."""
+
+_PER_BOUND = {2: 1.0, 3: 1.8}
+_PER_MEAN = {2: 2.5, 3: 3.0}
+"""Steps over a bound or a mean error at which curves and what they leave over take fewest bits."""
+
+
+def keypoint_step(
+    clip: Clip, scale: float, preset: str, body: bool, bound: float = 0.0, mean: float = 0.0
+) -> float:
+    """Step of the curves of joints that no model covers, in the clip's units; their mean error is
+    below half of it. Without an error to go by, under f8, 18 mm beside a body, 9 mm without, and 2
+    pixels, or less where the subject is small.
 
     Args:
         scale: the clip's units per body unit, or half the subject's size without a body.
+        preset: ``f32``, ``f16`` or ``f8``.
+        body: whether the model covers others.
+        bound, mean: largest or mean error that is asked for, in the clip's units; 0 for none.
     """
+    if bound or mean:
+        return _PER_BOUND[clip.dims] * bound or _PER_MEAN[clip.dims] * mean
+    coarser = _COARSER[preset]
     if clip.dims == 2:
-        return min(2.0, scale / 80) if clip.units == "px" else scale / 80
-    return min(0.009 / METRES.get(clip.units, 1.0), 0.009 * scale)
+        return coarser * (min(2.0, scale / 80) if clip.units == "px" else scale / 80)
+    finest = 0.018 if body else 0.009
+    return coarser * finest * min(1.0 / METRES.get(clip.units, 1.0), scale)
 
 
 def extra_order(extra: list[int], references: tuple[int, ...]) -> list[list[int]]:

@@ -74,22 +74,24 @@ def test_presets_nest_in_order_of_error_and_size(capture: Clip) -> None:
     assert found == sorted(found, reverse=True)
 
 
+@pytest.mark.parametrize(("preset", "most"), [("f8", 0.6), ("f16", 1.2), ("f32", 2.4)])
 @pytest.mark.parametrize("path", sorted((DATA / "bvh").glob("*.bvh")), ids=lambda p: p.stem)
-def test_real_bvh_files(path: Path) -> None:
-    """Joints outside the models come back within 5 mm (here in the file's own centimetres)."""
+def test_real_bvh_files(path: Path, preset: str, most: float) -> None:
+    """Joints outside the models come back within 6 mm under f8 (here in the file's own
+    centimetres), under coarser presets within twice and four times as much."""
     clip = read_clip(path)
-    decoded = decode_clip(encoded(clip))
+    decoded = decode_clip(encoded(clip, preset=preset))
     check_contract(clip, decoded)
     outside = ~np.array(covered(clip))
-    assert np.nanmean(errors(clip, decoded)[:, :, outside]) < 0.5
+    assert np.nanmean(errors(clip, decoded)[:, :, outside]) < most
 
 
 def test_detections_of_several_people(detections: Clip) -> None:
-    """2D, confidence at 4 bits, missing joints; uncovered keypoints within a pixel."""
+    """2D, confidence at 4 bits, missing joints; uncovered keypoints within two pixels."""
     decoded = decode_clip(encoded(detections))
     check_contract(detections, decoded)
     outside = ~np.array(covered(detections))
-    assert np.nanmean(errors(detections, decoded)[:, :, outside]) < 1.0
+    assert np.nanmean(errors(detections, decoded)[:, :, outside]) < 2.0
     assert np.nanmedian(errors(detections, decoded)) < 12
     assert decoded.confidence is not None
     assert detections.confidence is not None

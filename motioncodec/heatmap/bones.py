@@ -91,7 +91,7 @@ def find_bones(body: Float64) -> Float64:
         return out
     along = np.ascontiguousarray(body.transpose(1, 2, 0))
     bones = along[_CHILDREN] - along[_PARENTS]
-    lengths = np.sqrt(bones[:, 0] ** 2 + bones[:, 1] ** 2 + bones[:, 2] ** 2)
+    lengths = np.sqrt((bones**2).sum(axis=1))
     whole = np.isfinite(lengths).all(axis=1)
     # One call for all bones that are always there: a short clip has no time for nineteen.
     groups = [np.flatnonzero(whole), *np.flatnonzero(~whole)[:, None]]
@@ -117,7 +117,7 @@ def set_bones(body: Float64, lengths: Float64) -> Float64:
     """
     whole = np.ascontiguousarray(body.transpose(1, 2, 0))
     bones = whole[_CHILDREN] - whole[_PARENTS]
-    own = np.sqrt(bones[:, 0] ** 2 + bones[:, 1] ** 2 + bones[:, 2] ** 2)
+    own = np.sqrt((bones**2).sum(axis=1))
     wanted = lengths[_CHILDREN, None]
     bones *= np.where(np.isfinite(wanted), wanted / np.maximum(own, 1e-6), 1.0)[:, None]
     out = np.empty_like(whole)

@@ -158,11 +158,11 @@ def find_scale(points: Float64) -> float:
     """Size of a person: the points' units per body unit, from the lengths of limbs and torso.
 
     Args:
-        points: (T, 20, 3) canonical joints, NaN where missing.
+        points: (T, 20, D) canonical joints, NaN where missing.
     """
     along = np.ascontiguousarray(points.transpose(1, 2, 0))
     limbs = along[_ENDS[:, 0]] - along[_ENDS[:, 1]]
-    distances = np.sqrt(limbs[:, 0] ** 2 + limbs[:, 1] ** 2 + limbs[:, 2] ** 2)
+    distances = np.sqrt((limbs**2).sum(axis=1))
     there = np.isfinite(distances)
     if distances.size and there.all():
         middles = quantile(distances, 0.5)
