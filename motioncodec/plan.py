@@ -13,6 +13,7 @@ from motioncodec.bitstream.header import (
     FIRST_LATER,
     LATER_ORIGIN_STEPS,
     MAX_CELLS,
+    MODEL_RATE,
     ORIGIN_STEPS,
     WINDOW,
     Header,
@@ -33,6 +34,7 @@ from motioncodec.refinement import fine_step
 from motioncodec.tracks import (
     canonical_points,
     covered_joints,
+    curve_stride,
     find_references,
     keypoint_step,
     sample_frames,
@@ -175,6 +177,13 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     ):
         chunk //= 2
     confidence = 8 if settings.lossless else settings.confidence_bits
+    references: tuple[int, ...] = ()
+    extra_step, stride = 0, 1
+    if extra:
+        references = tuple(find_references(clip, extra))
+        step = keypoint_step(clip, min(sizes), preset, weights is not None, bound, mean)
+        extra_step = step_exponent(step)
+        stride = curve_stride(clip, extra, references, step, round(clip.frame_rate / MODEL_RATE))
     header = Header(
         frames=clip.frames,
         frame_rate=clip.frame_rate,
@@ -190,12 +199,9 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         ids=clip.people,
         scales=scales,
         origin_step=origin_step,
-        references=tuple(find_references(clip, extra)) if extra else (),
-        keypoint_step=step_exponent(
-            keypoint_step(clip, min(sizes), preset, weights is not None, bound, mean)
-        )
-        if extra
-        else 0,
+        references=references,
+        keypoint_step=extra_step,
+        stride=stride,
         confidence=confidence if clip.confidence is not None else 0,
         chunk=chunk,
         metadata=clip.metadata,

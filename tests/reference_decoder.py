@@ -793,6 +793,7 @@ def chunk(
     fine: tuple[int, int, int] | None = None,
     bounded: bool = False,
     lossless: bool = False,
+    stride: int = 1,
     jointed: Sequence[int] = (),
     covered: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
@@ -827,7 +828,7 @@ def chunk(
                 known.append((one, one.read(coder, count, known)))
             person["tokens"] = [[list(slot) for slot in zip(*found)] for _, found in known]
         if extra and not in_numbers:
-            blocks = max((frames + 30) // 32, 0)
+            blocks = max(-((1 - frames) // (32 * stride)), 0)
             person["extra"] = curve(coder, "keypoint", blocks, extra * dims)
         if confidence_bits:
             person["confidence"] = confidence(coder, person["missing"], confidence_bits)

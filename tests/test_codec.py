@@ -74,10 +74,10 @@ def test_presets_nest_in_order_of_error_and_size(capture: Clip) -> None:
     assert found == sorted(found, reverse=True)
 
 
-@pytest.mark.parametrize(("preset", "most"), [("f8", 0.6), ("f16", 1.2), ("f32", 2.4)])
+@pytest.mark.parametrize(("preset", "most"), [("f8", 0.7), ("f16", 1.4), ("f32", 2.8)])
 @pytest.mark.parametrize("path", sorted((DATA / "bvh").glob("*.bvh")), ids=lambda p: p.stem)
 def test_real_bvh_files(path: Path, preset: str, most: float) -> None:
-    """Joints outside the models come back within 6 mm under f8 (here in the file's own
+    """Joints outside the models come back within 7 mm under f8 (here in the file's own
     centimetres), under coarser presets within twice and four times as much."""
     clip = read_clip(path)
     decoded = decode_clip(encoded(clip, preset=preset))

@@ -129,7 +129,7 @@ def test_the_golden_files_decode(name: str) -> None:
                 if isinstance(p, NetworkPrior)
             ],
             steps=layout.steps, bounded=layout.bounded, lossless=layout.exact, fine=layout.fine,
-            jointed=layout.jointed, covered=layout.covered,
+            jointed=layout.jointed, covered=layout.covered, stride=layout.stride,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()

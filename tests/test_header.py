@@ -48,9 +48,11 @@ def headers(draw: st.DrawFn) -> Header:
     dims = draw(st.sampled_from([2, 3]))
     depth = draw(st.sampled_from([0, 1, 2, 3]))
     people = draw(st.integers(0, 4))
+    rate = draw(st.sampled_from([30.0, 120.0, 29.97, 1e-6, 1e5]) | st.floats(1e-6, 1e5))
     return Header(
         frames=draw(st.integers(0, 10**6)),
-        frame_rate=draw(st.sampled_from([30.0, 120.0, 29.97, 1e-6, 1e5]) | st.floats(1e-6, 1e5)),
+        frame_rate=rate,
+        stride=draw(st.integers(1, max(int(rate / 15), 1))),
         skeleton=(skeleton := draw(st.integers(0, 12))),
         names=() if skeleton else tuple(draw(st.lists(TEXT, min_size=1, max_size=30, unique=True))),
         units=draw(st.sampled_from(UNITS)),
@@ -106,6 +108,7 @@ def test_the_numbers_of_keys_are_permanent() -> None:
         11: [1, 2], 12: -3, 13: b"\0\x92\x01\x01", 14: 4, 15: 8, 16: 64, 17: b"\0\x81\xa1k\x01",
         18: b"\0\x03\xff",
     }  # fmt: skip
+    assert Header(frames=1, frame_rate=120.0, skeleton=1, stride=4).pack()[66] == 4
     assert UNITS == ("m", "cm", "mm", "px")
     assert UP_AXES == ("y", "z", "x", "-y", "-z", "-x")
 
@@ -196,6 +199,9 @@ BAD: list[tuple[str, dict[int, Any]]] = [
     ("references that claim 2^32", {13: b"\0\xdd\xff\xff\xff\xff"}),
     ("keypoint step below the limit", {14: -401}),
     ("keypoint step above the limit", {14: 401}),
+    ("stride 0", {66: 0}),
+    ("stride text", {66: "1"}),
+    ("a stride of more than a 15th of a second", {1: 120, 66: 9}),
     ("confidence below 0", {15: -1}),
     ("confidence above 8 bits", {15: 9}),
     ("chunk 0", {16: 0}),

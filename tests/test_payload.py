@@ -83,6 +83,7 @@ def chunks(draw: st.DrawFn) -> tuple[Layout, list[PersonChunk]]:
             for level, (slots, classes, codes) in enumerate([(2, 3, 5), (3, 1, 2), (1, 4, 16)])
         ][:depth],
         steps=[windows, draw(st.integers(1, 2 * windows)), 4 * windows - 3][:depth],
+        stride=draw(st.sampled_from([1, 2, 3, 8])),
     )
     size = draw(st.sampled_from([0.0, 0.5, 20.0, 1e9]))
     people = []
@@ -99,7 +100,7 @@ def chunks(draw: st.DrawFn) -> tuple[Layout, list[PersonChunk]]:
                     for prior, given in zip(layout.priors, one.tokens)
                 ]
             if layout.extra:
-                blocks = curve_blocks(layout.frames)
+                blocks = curve_blocks(layout.frames, layout.stride)
                 one.extra = random_curve(rng, blocks, layout.extra * dims, size)
             if layout.confidence_bits:
                 top = (1 << layout.confidence_bits) - 1
@@ -135,7 +136,7 @@ def reference(data: bytes, people: int, layout: Layout) -> list[dict[str, Any]]:
         data, people=people, frames=layout.frames, joints=layout.joints, dims=layout.dims,
         windows=layout.windows, extra=layout.extra, confidence_bits=layout.confidence_bits,
         priors=[(p.frequencies.tolist(), p.class_of.tolist()) for p in layout.priors],
-        steps=layout.steps,
+        steps=layout.steps, stride=layout.stride,
     )  # fmt: skip
 
 

@@ -75,6 +75,32 @@ def test_curves_decode_as_the_document_says(curve: Curve, kind: str) -> None:
     assert reference_decoder.curve(reference, kind, blocks, channels) == as_reference(curve)
 
 
+@given(curves(), st.sampled_from([2, 3, 7]), st.sampled_from([0.25, 4.0]))
+@settings(max_examples=40, deadline=None)
+def test_a_stride_puts_values_between_those_without(curve: Curve, stride: int, step: float) -> None:
+    fine, coarse = synthesise(curve, step, stride), synthesise(curve, step)
+    scale = max(np.abs(curve.knots).max(initial=1), np.abs(curve.sines).max(initial=1)) * step
+    np.testing.assert_allclose(fine[::stride], coarse, atol=1e-11 * scale)
+    blocks, channels = curve.sines.shape[:2]
+    size = 32 * stride
+    for at in range(0, blocks * size, 5):
+        b, m = at // size, at % size / stride
+        line = curve.knots[b] * (1 - m / 32) + curve.knots[b + 1] * (m / 32)
+        waves = np.sin(np.pi * np.arange(1, 32) * m / 32) * np.sqrt(2 / 32)
+        np.testing.assert_allclose(
+            fine[at], step * (line + curve.sines[b] @ waves), atol=1e-11 * scale
+        )
+    assert fine.shape == (blocks * size + 1, channels)
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_what_is_slow_enough_comes_back_within_steps_whatever_the_stride(stride: int) -> None:
+    t = np.arange(2 * 32 * stride + 1)[:, None] / stride
+    values = np.sin(t * [0.05, 0.21]) * [3, 1]
+    found = synthesise(analyse(values, 0.02, 0.5, stride), 0.02, stride)
+    assert np.sqrt(((found - values) ** 2).mean()) < 0.01
+
+
 @given(
     st.lists(st.integers(-MAX_KNOT, MAX_KNOT) | st.integers(-20, 20), min_size=1, max_size=20),
     st.sampled_from(KINDS),

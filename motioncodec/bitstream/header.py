@@ -44,8 +44,11 @@ MAX_TEXT = 1 << 22
 _FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
 _PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
 _CONFIDENCE, _CHUNK, _METADATA, _COVERED = range(15, 19)
-_REFINEMENT, _LOSSLESS = 64, 65
-KNOWN_KEYS = frozenset([*range(19), _REFINEMENT, _LOSSLESS])
+_REFINEMENT, _LOSSLESS, _STRIDE = 64, 65, 66
+KNOWN_KEYS = frozenset([*range(19), _REFINEMENT, _LOSSLESS, _STRIDE])
+
+SLOWEST = 15
+"""Values a second that the curves of extra joints have at least."""
 
 ORIGIN_STEPS = (0, -13, -21, -26)
 """Default of ``origin_step`` in 3D by depth: 105, 26 and 11 mm on a person of the reference size.
@@ -95,6 +98,7 @@ class Header:
     promised: the same against what the clip was made of, where that had a bound of its own; 0 where
         both are the same.
     lossless: keypoints are float32 to the bit, and so are confidences, if ``confidence`` is not 0.
+    stride: clip frames for each value of the curves of joints that no model covers.
     """
 
     frames: int
@@ -120,6 +124,7 @@ class Header:
     bound: float = 0.0
     promised: float = 0.0
     lossless: bool = False
+    stride: int = 1
 
     @property
     def model_id(self) -> int:
@@ -202,6 +207,8 @@ class Header:
                 out[_REFINEMENT].append(float(self.promised))
         if self.lossless:
             out[_LOSSLESS] = 1
+        if self.stride != 1:
+            out[_STRIDE] = self.stride
         if self.ids:
             out[_IDS] = _fold(_joined(self.ids))
         if self.references:
@@ -280,6 +287,7 @@ class Header:
             bound=bound,
             promised=promised,
             lossless=bool(_whole(packed, _LOSSLESS, 0, 1 if _LOSSLESS in packed else 0, 1)),
+            stride=_whole(packed, _STRIDE, 1, 1, max(int(rate / SLOWEST), 1)),
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")

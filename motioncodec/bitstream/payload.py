@@ -63,6 +63,7 @@ class Layout:
             empty where all channels are plain.
         covered: for each joint the canonical one that it is, or -1; only where ``jointed``.
         exact: values are float32 to the bit, and nothing else is written.
+        stride: clip frames for each value of the curves.
     """
 
     frames: int
@@ -80,6 +81,7 @@ class Layout:
     jointed: Sequence[int] = ()
     covered: Sequence[int] = ()
     exact: bool = False
+    stride: int = 1
 
     def here(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(20,) canonical joints that are there in any frame."""
@@ -190,7 +192,7 @@ class PersonChunk:
                 np.zeros((steps, prior.slots), np.int64)
                 for prior, steps in zip(layout.priors, layout.steps)
             ],
-            extra=curve(curve_blocks(layout.frames), layout.extra * layout.dims)
+            extra=curve(curve_blocks(layout.frames, layout.stride), layout.extra * layout.dims)
             if layout.extra
             else None,
             confidence=np.zeros((layout.frames, layout.joints), np.int64)

@@ -33,7 +33,7 @@ from motioncodec.bitstream.entropy import (
 from motioncodec.errors import ContainerError
 
 BLOCK = 32
-"""Model frames from knot to knot."""
+"""Values from knot to knot of a curve with stride 1."""
 
 DEAD_ZONE = 0.36
 """Added before rounding a coefficient's magnitude down: below 0.5, so that small ones become 0."""
@@ -62,53 +62,60 @@ class Curve:
     sines: Integers
 
 
-def analyse(values: Float64, step: float, dead_zone: float = DEAD_ZONE) -> Curve:
-    """(32 B + 1, C) values to a :class:`Curve` with this step, in the values' units.
+def analyse(values: Float64, step: float, dead_zone: float = DEAD_ZONE, stride: int = 1) -> Curve:
+    """(32 S B + 1, C) values to a :class:`Curve` with this step, in the values' units.
 
-    ``dead_zone`` is added before a coefficient's magnitude is rounded down.
+    Args:
+        values: at S times the rate that the curve is to be as fine as; what is finer is lost.
+        step: of knots and sines.
+        dead_zone: added before a coefficient's magnitude is rounded down.
+        stride: S.
 
     Raises:
         ContainerError: a value is above :data:`MAX_KNOT` steps, or not finite.
     """
     from scipy.fft import dst  # a tenth of a second, which ``info`` need not wait for
 
-    blocks = (len(values) - 1) // BLOCK
+    size = BLOCK * stride
+    blocks = (len(values) - 1) // size
     if not np.abs(values).max(initial=0.0) <= MAX_KNOT * step:
         raise ContainerError(
             f"curve: expected finite values of at most {MAX_KNOT} steps of {step:.3g}, "
             f"found {np.abs(values).max():.3g}: a coordinate far off all others?"
         )
-    knots = np.rint(values[::BLOCK] / step).astype(np.int64)
-    inside = values[:-1].reshape(blocks, BLOCK, values.shape[1])[:, 1:]
-    left = inside - _lines(knots, step)
-    sines = dst(left, type=1, axis=1, norm="ortho") / step
+    knots = np.rint(values[::size] / step).astype(np.int64)
+    inside = values[:-1].reshape(blocks, size, values.shape[1])[:, 1:]
+    left = inside - _lines(knots, step, size)
+    sines = dst(left, type=1, axis=1, norm="ortho")[:, : BLOCK - 1] / (step * math.sqrt(stride))
     sines = np.sign(sines) * np.floor(np.abs(sines) + dead_zone)
     return Curve(knots, sines.astype(np.int64).transpose(0, 2, 1))
 
 
-def synthesise(curve: Curve, step: float) -> Float64:
-    """Inverse of :func:`analyse`: (32 B + 1, C) values."""
+def synthesise(curve: Curve, step: float, stride: int = 1) -> Float64:
+    """Inverse of :func:`analyse`: (32 S B + 1, C) values."""
     from scipy.fft import idst
 
+    size = BLOCK * stride
     blocks, channels = curve.sines.shape[:2]
-    inside = _lines(curve.knots, step)
+    inside = _lines(curve.knots, step, size)
     if curve.sines.any():
-        sines = curve.sines.transpose(0, 2, 1).astype(np.float64)
-        inside = inside + idst(sines, type=1, axis=1, norm="ortho") * step
-    out = np.empty((blocks * BLOCK + 1, channels))
-    out[::BLOCK] = curve.knots * step
-    out[:-1].reshape(blocks, BLOCK, channels)[:, 1:] = inside
+        sines = np.zeros((blocks, size - 1, channels))
+        sines[:, : BLOCK - 1] = curve.sines.transpose(0, 2, 1)
+        inside = inside + idst(sines, type=1, axis=1, norm="ortho") * (step * math.sqrt(stride))
+    out = np.empty((blocks * size + 1, channels))
+    out[::size] = curve.knots * step
+    out[:-1].reshape(blocks, size, channels)[:, 1:] = inside
     return out
 
 
-def curve_blocks(values: int) -> int:
+def curve_blocks(values: int, stride: int = 1) -> int:
     """Blocks that reach from the first of so many values to the last."""
-    return max(-(-(values - 1) // BLOCK), 0)
+    return max(-(-(values - 1) // (BLOCK * stride)), 0)
 
 
-def _lines(knots: Integers, step: float) -> Float64:
-    """(B, 31, C) straight lines between knots, without their ends."""
-    at = (np.arange(1, BLOCK) / BLOCK)[None, :, None]
+def _lines(knots: Integers, step: float, size: int) -> Float64:
+    """(B, size - 1, C) straight lines between knots, without their ends."""
+    at = (np.arange(1, size) / size)[None, :, None]
     return (knots[:-1, None] * (1 - at) + knots[1:, None] * at) * step
 
 

@@ -133,7 +133,7 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
             one.bones = np.where(free if next(source) % 2 else np.arange(20) < 1, FREE, steps)
         one.tokens = [tokens(source, blank.shape, p) for p, blank in zip(layout.priors, one.tokens)]
     if layout.extra:
-        blocks = (layout.frames + 30) // 32
+        blocks = -((1 - layout.frames) // (32 * layout.stride))
         one.extra = curve(source, blocks, layout.extra * layout.dims)
     if layout.confidence_bits:
         levels = array(source, missing.shape, lambda n: n % (1 << layout.confidence_bits))
@@ -294,6 +294,17 @@ def markers() -> Case:
     layout = Layout(70, 3, 3, 3, 3, 0)
     missing = np.zeros((70, 3), bool)
     return Case(header, (layout,), ((person(numbers(13), layout, missing),),))
+
+
+def strided() -> Case:
+    """3D at 120 frames a second without a model: curves with a stride."""
+    header = Header(
+        frames=300, frame_rate=120.0, skeleton=0, names=("m1", "m2"), references=(0, 0),
+        keypoint_step=-25, stride=4,
+    )  # fmt: skip
+    layout = Layout(300, 2, 3, 3, 2, 0, stride=4)
+    missing = np.zeros((300, 2), bool)
+    return Case(header, (layout,), ((person(numbers(41), layout, missing),),))
 
 
 def named() -> Case:
@@ -473,7 +484,7 @@ def symbol_bytes() -> bytes:
 
 FILES: dict[str, Callable[[], Case]] = {
     "body": body, "lapped": lapped, "lapped_flat": lapped_flat, "detections": detections,
-    "markers": markers,
+    "markers": markers, "strided": strided,
     "bounded": bounded, "jointed": jointed, "numbered": numbered, "lossless": lossless,
 }  # fmt: skip
 
