@@ -86,6 +86,20 @@ def test_real_bvh_files(path: Path, preset: str, most: float) -> None:
     assert np.nanmean(errors(clip, decoded)[:, :, outside]) < most
 
 
+def test_curves_are_as_coarse_as_the_motion_allows(walk: Clip) -> None:
+    """A capture at 120 frames a second has a value for every fourth; one that jitters has them all,
+    and either comes back as near."""
+    outside = ~np.array(covered(walk))
+    rng = np.random.default_rng(0)
+    shaky = replace(walk, keypoints=walk.keypoints + rng.normal(0, 1.0, walk.keypoints.shape))
+    for clip, stride in ((walk, 4), (shaky, 1)):
+        data = encoded(clip, preset="f8")
+        assert Decoder(io.BytesIO(data)).header.stride == stride
+        assert np.nanmean(errors(clip, decode_clip(data))[:, :, outside]) < 0.3
+    still = replace(shaky, frame_rate=30.0)
+    assert Decoder(io.BytesIO(encoded(still))).header.stride == 1
+
+
 def test_detections_of_several_people(detections: Clip) -> None:
     """2D, confidence at 4 bits, missing joints; uncovered keypoints within two pixels."""
     decoded = decode_clip(encoded(detections))
