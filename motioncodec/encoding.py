@@ -206,19 +206,27 @@ class Encoding:
     def _body(self, person: int, chunk: int) -> Float64 | None:
         """Adds curves of the joints outside the body, and gives the body that they are relative to:
         (F, K, D) in the models' axes; None where nobody needs it."""
-        stream, one = self.stream, self.people[person][chunk]
+        stream = self.stream
         if not stream.extra and stream.header.fine_step is None:
             return None
         body = stream.body_at_clip_rate(self.people[person], person, chunk)
-        if stream.extra:
-            points = to_model_axes(self._rows(person, chunk)[:, stream.extra], self.clip.up)
-            one.extra = encode_extra(points, body, stream.extra, stream.extra_rounds, stream.header)
+        self._add_curves(person, chunk, body)
         return body
 
-    def known(self, person: int, chunk: int) -> Float64:
-        """(F, K, D) keypoints in the models' axes as tokens and curves have them, which it adds."""
-        body = self._body(person, chunk)
-        assert body is not None
+    def _add_curves(self, person: int, chunk: int, body: Float64) -> None:
+        stream = self.stream
+        if stream.extra:
+            points = to_model_axes(self._rows(person, chunk)[:, stream.extra], self.clip.up)
+            self.people[person][chunk].extra = encode_extra(
+                points, body, stream.extra, stream.extra_rounds, stream.header
+            )
+
+    def known(self, person: int, chunk: int, body: Float64 | None = None) -> Float64:
+        """(F, K, D) keypoints in the models' axes as tokens and curves have them, which it adds;
+        ``body`` has those of tokens where they are known already."""
+        if body is None:
+            body = self.stream.body_at_clip_rate(self.people[person], person, chunk)
+        self._add_curves(person, chunk, body)
         return self.stream.with_extra(body, self.people[person][chunk])
 
     def left(self, person: int, chunk: int, known: Float64) -> Float64:
@@ -309,15 +317,25 @@ class Encoding:
 
     def fit_mean(self, mean: float) -> None:
         """Sets step and price of what is left over such that the mean error comes to ``mean``, in
-        the clip's units, and not above; no step where tokens and curves alone are within it."""
+        the clip's units, and not above; no step where tokens and curves alone are within it, but
+        curves as coarse as that allows."""
         stream = self.stream
-        parts = []
-        for chunk in range(0, stream.header.chunks, -(-stream.header.chunks // SAMPLED) or 1):
-            for person, mine in enumerate(self.people):
-                if mine[chunk].present:
-                    known = self.known(person, chunk)
-                    parts.append((self.left(person, chunk, known), known, person, chunk))
-                    mine[chunk].forget()
+        some = [
+            (stream.body_at_clip_rate(mine, person, chunk), person, chunk)
+            for chunk in range(0, stream.header.chunks, -(-stream.header.chunks // SAMPLED) or 1)
+            for person, mine in enumerate(self.people)
+            if mine[chunk].present
+        ]
+
+        def with_curves() -> list[tuple[Float64, Float64, int, int]]:
+            found = []
+            for body, person, chunk in some:
+                known = self.known(person, chunk, body.copy())
+                found.append((self.left(person, chunk, known), known, person, chunk))
+                self.people[person][chunk].forget()
+            return found
+
+        parts = with_curves()
         here = [~np.isnan(left[..., 0]) for left, *_ in parts]
         count = max(sum(int(one.sum()) for one in here), 1)
 
@@ -341,8 +359,17 @@ class Encoding:
 
             return mean_of(offs())
 
+        # Where there are so many chunks that only some were looked at, the rest may be further off.
+        certain = stream.header.chunks <= SAMPLED
         self.set_step(None)
         if mean_of(left for left, *_ in parts) <= mean:
+            fits = stream.header
+            for more in range(1, _COARSER + 1 if certain and stream.extra else 1):
+                step = min(fits.keypoint_step + more, 400)
+                stream.header = replace(fits, keypoint_step=step)
+                if mean_of(left for left, *_ in with_curves()) > mean:
+                    stream.header = replace(fits, keypoint_step=step - 1)
+                    break
             return
         channels = stream.channels
         # Errors grow a little slower than steps do.
@@ -354,7 +381,7 @@ class Encoding:
             guess = step + round(4.4 * math.log2(mean / max(found, mean / 64)) - 0.4)
             step = min(max(guess, low + 1), high - 1)
         exact = told(low)
-        if stream.header.chunks > SAMPLED:  # the rest may be further off
+        if not certain:
             return
         # A step is 19 % above the one before; a higher price takes up what that leaves.
         cheap, dear = self.price, _DEAREST * self.price
@@ -370,6 +397,10 @@ class Encoding:
 _DEAREST, _PRICES = 4.0, 5
 """How much more than usual a bit may cost to bring a mean error to what was asked for, and how many
 prices are tried."""
+
+_COARSER = 12
+"""Quarters of an octave that curves may become coarser by to bring a mean error to what was asked
+for: beyond, next to nothing is left of them."""
 
 _STIFF = 0.05
 """Mean distance, in steps and by coordinate, from true keypoints that rigid bodies may keep."""

@@ -398,6 +398,20 @@ def test_a_mean_error_leaves_next_to_nothing_unused(capture: Clip, mean: float) 
     assert 0.98 * mean < np.nanmean(apart) * METRES[capture.units] * 1000 <= mean
 
 
+@pytest.mark.parametrize("mean", [4.0, 8.0])
+def test_curves_are_as_coarse_as_a_mean_error_allows(walk: Clip, mean: float) -> None:
+    """Of a skeleton with many joints outside the body, whose tokens are within the error."""
+    sizes = []
+    for asked in (mean / 2, mean):
+        data = io.BytesIO()
+        encode_clip(walk, data, Settings(mean_error=asked))
+        found = Stream(io.BytesIO(data.getvalue())).clip()
+        apart = np.linalg.norm(found.keypoints - walk.keypoints, axis=-1)
+        assert 0.7 * asked < np.nanmean(apart) * METRES[walk.units] * 1000 <= asked
+        sizes.append(len(data.getvalue()))
+    assert sizes[1] < 0.8 * sizes[0]
+
+
 @given(clips(), st.sampled_from([3e3, 1e5, 1e7]))
 @settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 def test_any_clip_has_any_rate_from_its_least_on(clip: Clip, rate: float) -> None:
