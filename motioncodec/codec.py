@@ -270,7 +270,7 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
 
         found = _finest(at_step, most, step_exponent(off))
         if found is not None:
-            found = _filled(refined, found, most)
+            found = _filled(refined, found, most, settings)
             candidates.append(found)
             off = max(_error(clip, found, settings) * error_scale(clip.units), 1e-6)
         mean = settings.off_by + off
@@ -284,11 +284,11 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
     return min(candidates, key=lambda one: _error(clip, one, settings))
 
 
-def _filled(encoding: Encoding, data: bytes, most: int) -> bytes:
+def _filled(encoding: Encoding, data: bytes, most: int, settings: Settings) -> bytes:
     """The stream again, with the lowest price of a bit at which it has no more than ``most`` bytes:
     steps are a fifth apart, and leave room."""
-    step = Decoder(io.BytesIO(data)).header.fine_step
-    encoding.set_step(step)
+    stream = Decoder(io.BytesIO(data), settings.device, settings.model)
+    encoding.set_step(stream.header.fine_step)
     dear, cheap = encoding.price, encoding.price / 8
     for _ in range(4):
         encoding.price = math.sqrt(dear * cheap)

@@ -40,6 +40,9 @@ from motioncodec.tracks import (
     sample_frames,
 )
 
+_STRIDE = 16
+"""Clip frames for each value of a curve at most: one at 30 a second of 480."""
+
 LEAST_COVERED = 5
 """Covered joints from which a model is used; below, every joint is written as a curve."""
 
@@ -183,7 +186,8 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         references = tuple(find_references(clip, extra))
         step = keypoint_step(clip, min(sizes), preset, weights is not None, bound, mean)
         extra_step = step_exponent(step)
-        stride = curve_stride(clip, extra, references, step, round(clip.frame_rate / MODEL_RATE))
+        most = min(round(clip.frame_rate / MODEL_RATE), _STRIDE)
+        stride = curve_stride(clip, extra, references, step, most)
     header = Header(
         frames=clip.frames,
         frame_rate=clip.frame_rate,

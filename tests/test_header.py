@@ -52,7 +52,7 @@ def headers(draw: st.DrawFn) -> Header:
     return Header(
         frames=draw(st.integers(0, 10**6)),
         frame_rate=rate,
-        stride=draw(st.integers(1, max(int(rate / 15), 1))),
+        stride=draw(st.integers(1, min(max(int(rate / 20), 1), 64))),
         skeleton=(skeleton := draw(st.integers(0, 12))),
         names=() if skeleton else tuple(draw(st.lists(TEXT, min_size=1, max_size=30, unique=True))),
         units=draw(st.sampled_from(UNITS)),
@@ -201,7 +201,8 @@ BAD: list[tuple[str, dict[int, Any]]] = [
     ("keypoint step above the limit", {14: 401}),
     ("stride 0", {66: 0}),
     ("stride text", {66: "1"}),
-    ("a stride of more than a 15th of a second", {1: 120, 66: 9}),
+    ("a stride of more than a 20th of a second", {1: 120, 66: 7}),
+    ("a stride above the limit", {1: 90_000, 66: 65}),
     ("confidence below 0", {15: -1}),
     ("confidence above 8 bits", {15: 9}),
     ("chunk 0", {16: 0}),

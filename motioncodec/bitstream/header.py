@@ -47,8 +47,8 @@ _CONFIDENCE, _CHUNK, _METADATA, _COVERED = range(15, 19)
 _REFINEMENT, _LOSSLESS, _STRIDE = 64, 65, 66
 KNOWN_KEYS = frozenset([*range(19), _REFINEMENT, _LOSSLESS, _STRIDE])
 
-SLOWEST = 15
-"""Values a second that the curves of extra joints have at least."""
+SLOWEST, MAX_STRIDE = 20, 64
+"""Values a second that curves of extra joints with a stride have at least; the stride at most."""
 
 ORIGIN_STEPS = (0, -13, -21, -26)
 """Default of ``origin_step`` in 3D by depth: 105, 26 and 11 mm on a person of the reference size.
@@ -287,7 +287,7 @@ class Header:
             bound=bound,
             promised=promised,
             lossless=bool(_whole(packed, _LOSSLESS, 0, 1 if _LOSSLESS in packed else 0, 1)),
-            stride=_whole(packed, _STRIDE, 1, 1, max(int(rate / SLOWEST), 1)),
+            stride=_whole(packed, _STRIDE, 1, 1, longest_stride(rate)),
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")
@@ -324,6 +324,11 @@ def chunk_cells(chunk: int, frame_rate: float, people: int, joints: int) -> floa
     """Keypoints that a chunk of as many model frames holds at the clip's rate or the models',
     whichever is more."""
     return (chunk * max(frame_rate / MODEL_RATE, 1.0) + 2) * max(people, 1) * joints
+
+
+def longest_stride(frame_rate: float) -> int:
+    """Clip frames for each value of extra joints' curves, at most."""
+    return min(max(int(frame_rate / SLOWEST), 1), MAX_STRIDE)
 
 
 def step_size(exponent: int) -> float:
