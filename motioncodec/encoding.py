@@ -184,10 +184,11 @@ class Encoding:
             self._keep(person, chunk)
         elif one.present:
             one.confidence = self._confidence(person, chunk)
-            if header.fine_step is None:
-                self._body(person, chunk)
-            else:
+            if header.fine_step is not None:
                 self._refine(person, chunk)
+            elif self.stream.extra:
+                body = self.stream.body_at_clip_rate(self.people[person], person, chunk)
+                self._add_curves(person, chunk, body)
 
     def _keep(self, person: int, chunk: int) -> None:
         """Adds keypoints and confidences to the bit."""
@@ -208,30 +209,21 @@ class Encoding:
         sure = self.clip.confidence[first:last, person].astype(np.float64)
         return np.rint(sure * top).astype(np.int64)
 
-    def _body(self, person: int, chunk: int) -> Float64 | None:
-        """Adds curves of the joints outside the body, and gives the body that they are relative to:
-        (F, K, D) in the models' axes; None where nobody needs it."""
-        stream = self.stream
-        if not stream.extra and stream.header.fine_step is None:
-            return None
-        body = stream.body_at_clip_rate(self.people[person], person, chunk)
-        self._add_curves(person, chunk, body)
-        return body
-
     def _add_curves(self, person: int, chunk: int, body: Float64) -> None:
+        """Adds curves of the joints outside the body, relative to it as it is decoded."""
         stream = self.stream
-        if stream.extra:
-            points = to_model_axes(self._rows(person, chunk)[:, stream.extra], self.clip.up)
-            self.people[person][chunk].extra = encode_extra(
-                points, body, stream.extra, stream.extra_rounds, stream.header
-            )
+        points = to_model_axes(self._rows(person, chunk)[:, stream.extra], self.clip.up)
+        self.people[person][chunk].extra = encode_extra(
+            points, body, stream.extra, stream.extra_rounds, stream.header
+        )
 
     def known(self, person: int, chunk: int, body: Float64 | None = None) -> Float64:
         """(F, K, D) keypoints in the models' axes as tokens and curves have them, which it adds;
         ``body`` has those of tokens where they are known already."""
         if body is None:
             body = self.stream.body_at_clip_rate(self.people[person], person, chunk)
-        self._add_curves(person, chunk, body)
+        if self.stream.extra:
+            self._add_curves(person, chunk, body)
         return self.stream.with_extra(body, self.people[person][chunk])
 
     def left(self, person: int, chunk: int, known: Float64) -> Float64:

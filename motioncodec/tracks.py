@@ -300,6 +300,11 @@ def keypoint_step(
     return coarser * finest * min(1.0 / METRES.get(clip.units, 1.0), scale)
 
 
+def _hold(frames: int, stride: int) -> NDArray[np.int64]:
+    """Frames of a curve's whole blocks, the last one held to fill them."""
+    return np.minimum(np.arange(curve_blocks(frames, stride) * BLOCK * stride + 1), frames - 1)
+
+
 _LOST = 0.2
 """Steps that curves with a stride may leave aside, root mean square."""
 
@@ -322,8 +327,7 @@ def curve_stride(
     while stride > 1:
         square, count = 0.0, 0
         for values in parts:
-            blocks = curve_blocks(len(values), stride)
-            hold = np.minimum(np.arange(blocks * BLOCK * stride + 1), len(values) - 1)
+            hold = _hold(len(values), stride)
             exact = analyse(values[hold].reshape(len(hold), -1), step / 8, 0.5, stride)
             found = synthesise(exact, step / 8, stride)[: len(values)].reshape(values.shape)
             square += float(((found - values) ** 2).sum())
@@ -358,8 +362,7 @@ def extra_order(extra: list[int], references: tuple[int, ...]) -> list[list[int]
 def encode_extra(
     points: Float64, body: Float64, extra: list[int], rounds: list[list[int]], header: Header
 ) -> Curve:
-    """Curves of uncovered joints, each relative to its reference as the
-    decoder will have it.
+    """Curves of uncovered joints, each relative to its reference as the decoder will have it.
 
     Args:
         points: (F, E, D) in the models' axes, NaN where missing, F from 1.
@@ -374,8 +377,7 @@ def encode_extra(
     frames, count, dims = points.shape
     known = body.copy()
     stride = header.stride
-    blocks = curve_blocks(frames, stride)
-    hold = np.minimum(np.arange(blocks * BLOCK * stride + 1), frames - 1)
+    blocks, hold = curve_blocks(frames, stride), _hold(frames, stride)
     knots = np.zeros((blocks + 1, count, dims), np.int64)
     sines = np.zeros((blocks, count, dims, BLOCK - 1), np.int64)
     for ready in rounds:
