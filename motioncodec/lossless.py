@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from motioncodec.bitstream.entropy import Encoder
 from motioncodec.bitstream.exact import FLOATS, MAX_SCALE, Exact, code_exact
-from motioncodec.bitstream.numbers import Tables
+from motioncodec.bitstream.numbers import fresh_tables
 from motioncodec.errors import ContainerError
 from motioncodec.prediction import find_numbers, values_of
 
@@ -37,7 +37,7 @@ def find_exact(values: Float32, missing: Bool) -> Exact:
 
 def _size(one: Exact, missing: Bool) -> int:
     coder = Encoder()
-    code_exact(coder, one, ~missing, Tables())
+    code_exact(coder, one, ~missing, fresh_tables())
     return len(coder.finish())
 
 

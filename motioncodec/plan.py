@@ -183,8 +183,8 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     references: tuple[int, ...] = ()
     extra_step, stride = 0, 1
     if extra:
-        references = tuple(find_references(clip, extra))
         step = keypoint_step(clip, min(sizes), preset, weights is not None, bound, mean)
+        references = tuple(find_references(clip, extra, step))
         extra_step = step_exponent(step)
         most = min(round(clip.frame_rate / MODEL_RATE), _STRIDE)
         stride = curve_stride(clip, extra, references, step, most)
@@ -206,6 +206,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         references=references,
         keypoint_step=extra_step,
         stride=stride,
+        adaptive=bool(references),
         confidence=confidence if clip.confidence is not None else 0,
         chunk=chunk,
         metadata=clip.metadata,

@@ -198,7 +198,7 @@ class Stream:
             len(self.extra), self.header.confidence, self.priors,
             [self.header.steps(chunk, stride) for stride in self.strides], KNOT_SPACING,
             self.knows_bones, fine, self.header.bound > 0, jointed, covered,
-            self.header.lossless, self.header.stride,
+            self.header.lossless, self.header.stride, self.extra if self.header.adaptive else (),
         )  # fmt: skip
 
     @cached_property

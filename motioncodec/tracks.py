@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.bones import FREE
+from motioncodec.bitstream.curves import thrifty
 from motioncodec.bitstream.header import MODEL_RATE, Header, step_size
 from motioncodec.bitstream.trajectory import (
     BLOCK,
@@ -22,6 +23,7 @@ from motioncodec.bitstream.trajectory import (
     cheap_knots,
     curve_blocks,
     synthesise,
+    unrounded,
 )
 from motioncodec.clip import METRES, Clip
 from motioncodec.errors import ContainerError
@@ -230,9 +232,22 @@ def dequantise_bones(steps: NDArray[np.int64], depth: int) -> Float64:
     return np.where(steps == FREE, np.nan, lengths)
 
 
-def find_references(clip: Clip, extra: list[int]) -> list[int]:
+_ACTIVE = 5.0
+"""Numbers a second of a coordinate's curve that count, about."""
+
+_TOLD = 5.0
+"""Bits that it takes to tell which joint another is written relative to, beyond what it takes where
+that is the one before it, about."""
+
+
+def find_references(clip: Clip, extra: list[int], step: float) -> list[int]:
     """For each of the joints in ``extra`` the joint it moves most like: a minimum spanning tree
-    over the spread of differences, rooted in the other joints; itself where there is nothing."""
+    over what bits curves of differences may take, rooted in the other joints; itself where there
+    is nothing.
+
+    Args:
+        step: of the curves, in the clip's units.
+    """
     points = []
     for person in range(clip.persons):
         frames = sample_frames(clip, person)
@@ -241,24 +256,29 @@ def find_references(clip: Clip, extra: list[int]) -> list[int]:
     rows = rows[: max(1, min(_SAMPLE, 30_000_000 // max(len(clip.skeleton) ** 2, 1)))]
     joints = len(clip.skeleton)
     spread = np.full((joints, joints), np.inf)
+    firsts = np.zeros((joints, joints))
     for joint in extra:
         apart = rows - rows[:, joint : joint + 1]
         known = np.isfinite(apart[..., 0])
         count = known.sum(axis=0)
         apart = np.where(known[..., None], apart, 0.0)
         mean = apart.sum(axis=0) / np.maximum(count, 1)[:, None]
+        firsts[joint] = np.log2(1 + np.abs(mean) / step).sum(axis=-1)
         square = (apart**2).sum(axis=(0, 2)) / np.maximum(count, 1) - (mean**2).sum(axis=-1)
         # A reference must be there whenever the joint is, or its own gaps would have to be crossed.
         mine = max(int(np.isfinite(rows[:, joint, 0]).sum()), 1)
         spread[joint] = np.where(count >= 0.98 * mine, np.sqrt(np.maximum(square, 0)), np.inf)
         spread[joint, joint] = np.inf
+    active = _ACTIVE * max(clip.duration, 1.0) * clip.dims * max(clip.persons, 1)
+    bits = active * np.log2(1 + (spread / step) ** 2) / 2 + firsts + _TOLD
+    bits[np.arange(1, joints), np.arange(joints - 1)] -= _TOLD
     outside = set(extra)
     inside = [joint for joint in range(joints) if joint not in outside]
     reference = {joint: joint for joint in extra}
     while outside:
         rest = sorted(outside)
         if inside:
-            table = spread[np.ix_(rest, inside)]
+            table = bits[np.ix_(rest, inside)]
             i, j = np.unravel_index(int(table.argmin()), table.shape)
             joint = rest[int(i)]
             if np.isfinite(table[i, j]):
@@ -304,6 +324,9 @@ def _hold(frames: int, stride: int) -> NDArray[np.int64]:
     """Frames of a curve's whole blocks, the last one held to fill them."""
     return np.minimum(np.arange(curve_blocks(frames, stride) * BLOCK * stride + 1), frames - 1)
 
+
+CURVE_PRICE = 0.12
+"""Of a bit of these curves, in squared steps."""
 
 _LOST = 0.2
 """Steps that curves with a stride may leave aside, root mean square."""
@@ -384,7 +407,9 @@ def encode_extra(
         base = _bases(known, extra, header, ready)
         # Where a joint is missing its difference, not its place, is what goes on smoothly.
         apart = fill_gaps(points[:, ready] - base)
-        curve = analyse(apart[hold].reshape(len(hold), -1), step, stride=stride)
+        flat = apart[hold].reshape(len(hold), -1)
+        exact, unit = unrounded(flat, step, stride)
+        curve = Curve(exact, thrifty(unit, len(ready), CURVE_PRICE))
         knots[:, ready] = curve.knots.reshape(blocks + 1, len(ready), dims)
         sines[:, ready] = curve.sines.reshape(blocks, len(ready), dims, BLOCK - 1)
         found = synthesise(curve, step, stride)[:frames].reshape(frames, -1, dims)

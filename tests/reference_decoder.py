@@ -546,24 +546,30 @@ def width_of(size: int) -> int:
 
 
 class Adaptive:
-    """8.10: counts and frequencies of the tables, which all people of a chunk share."""
+    """8.10: counts and frequencies of tables, which all people of a chunk share."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: dict[Any, list[int]], gain: int) -> None:
+        self.counts = start
+        self.frequencies = {at: list(row) for at, row in start.items()}
+        self.gain = gain
+
+    @classmethod
+    def of_numbers(cls) -> Adaptive:
         start = numbers_of("numbers.bin", 2, 40, 3, 40)
-        self.counts = {
+        rows = {
             (kind, level, trend): list(start[kind][level][trend])
             for kind in range(2) for level in range(40) for trend in range(3)
         }  # fmt: skip
-        self.frequencies = {at: list(row) for at, row in self.counts.items()}
+        return cls(rows, 512)
 
-    def adapt(self, seen: list[tuple[tuple[int, int, int], int]]) -> None:
+    def adapt(self, seen: list[tuple[Any, int]]) -> None:
         for at, symbol in seen:
-            self.counts[at][symbol] += 512
+            self.counts[at][symbol] += self.gain
         for at in {at for at, _ in seen}:
             counts = self.counts[at]
             if sum(counts) >= 1 << 20:
                 counts = self.counts[at] = [(count + 1) // 2 for count in counts]
-            row = [count * (65_536 - 40) // sum(counts) + 1 for count in counts]
+            row = [count * (65_536 - len(counts)) // sum(counts) + 1 for count in counts]
             row[row.index(max(row))] += 65_536 - sum(row)
             self.frequencies[at] = row
 
@@ -777,6 +783,92 @@ def exact(coder: Range, gone: list[list[bool]], dims: int, tables: Adaptive) -> 
     return out
 
 
+def adaptive_curves() -> list[Adaptive]:
+    """8.12: tables of sines, knots and bits."""
+    raw = (Path(__file__).parents[1] / "motioncodec" / "bitstream" / "curves.bin").read_bytes()
+    told = [number for (number,) in struct.iter_unpack("<H", raw)]
+    sines = {
+        (band, level): [told.pop(0) for _ in range(18)] for band in range(8) for level in range(14)
+    }
+    differences = {row: [told.pop(0) for _ in range(18)] for row in range(11)}
+    assert len(told) == 41
+    return [Adaptive(sines, 512), Adaptive(differences, 1024), Adaptive({0: told}, 8192)]
+
+
+def row_of(coder: Range, tables: Adaptive, which: list[Any]) -> list[int]:
+    """8.12: magnitudes in a row."""
+    symbols = [coder.table(tables.frequencies[at]) for at in which]
+    tables.adapt(list(zip(which, symbols)))
+    return [symbol + (coder.natural() if symbol == 17 else 0) for symbol in symbols]
+
+
+def signed_row(coder: Range, magnitudes: list[int]) -> list[int]:
+    return [-m if m and coder.table([32_768, 32_768]) else m for m in magnitudes]
+
+
+def adaptive_curve(
+    coder: Range, blocks: int, gone: list[bool], dims: int,
+    sines: Adaptive, differences: Adaptive, lengths: Adaptive,
+) -> dict[str, Any]:  # fmt: skip
+    """8.12."""
+
+    def level(x: int, most: int) -> int:
+        return min(int(2 * math.log2(1 + x) + 1e-9), most)
+
+    channels = len(gone) * dims
+    out = {
+        "knots": [[0] * (blocks + 1) for _ in range(channels)],
+        "sines": [[[0] * 31 for _ in range(blocks)] for _ in range(channels)],
+    }
+    joints = [joint for joint, away in enumerate(gone) if not away]
+    if not joints:
+        return out
+    mine = [joint * dims + axis for joint in joints for axis in range(dims)]
+    bits: list[int] = []
+    for _ in joints:
+        some = [coder.table(lengths.frequencies[0]) for _ in range(dims)]
+        lengths.adapt([(0, one) for one in some])
+        bits += some
+    first = [(1 << b - 1) + coder.bits(b - 1) if b else 0 for b in bits]
+    now = signed_row(coder, first)
+    which: list[Any] = [10] * len(mine)
+    for knot in range(blocks + 1):
+        if knot:
+            sizes = row_of(coder, differences, which)
+            now = [a + b for a, b in zip(now, signed_row(coder, sizes))]
+            low = [min(size, 4095) for size in sizes]
+            joint = [sum(low[i : i + dims]) for i in range(0, len(low), dims)]
+            which = [level(m + joint[i // dims], 9) for i, m in enumerate(low)]
+        if max(map(abs, now)) > MAX_KNOT:
+            raise Refused("knot")
+        for channel, value in zip(mine, now):
+            out["knots"][channel][knot] = value
+    counts = [coder.bits(5) for _ in range(blocks)]
+    found = {(b, k): [0] * len(mine) for b in range(-1, blocks) for k in range(-2, 33)}
+    for t in range(31 + 2 * blocks):
+        here = [(b, t - 2 * b) for b in range(blocks) if 0 <= t - 2 * b < counts[b]]
+        which = []
+        for b, k in here:
+            near = (b, k - 1), (b, k - 2), (b - 1, k), (b - 1, k + 1)
+            a, c, p, q = ([min(m, 4095) for m in found[at]] for at in near)
+            both = [x + y for x, y in zip(a, p)]
+            joint = [sum(both[i : i + dims]) for i in range(0, len(both), dims)]
+            band = bisect_right([0, 1, 2, 3, 4, 6, 9, 13], k) - 1
+            which += [
+                (band, level(2 * a[i] + 2 * c[i] + p[i] + q[i] + joint[i // dims], 13))
+                for i in range(len(mine))
+            ]
+        if here:
+            sizes = row_of(coder, sines, which)
+            for i, at in enumerate(here):
+                found[at] = sizes[i * len(mine) : (i + 1) * len(mine)]
+    for b in range(blocks):
+        for k in range(31):
+            for channel, value in zip(mine, signed_row(coder, found[b, k])):
+                out["sines"][channel][b][k] = value
+    return out
+
+
 def chunk(
     data: bytes,
     *,
@@ -796,10 +888,12 @@ def chunk(
     stride: int = 1,
     jointed: Sequence[int] = (),
     covered: Sequence[int] = (),
+    outside: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
-    shared, sure = Adaptive(), Adaptive()
+    shared, sure = Adaptive.of_numbers(), Adaptive.of_numbers()
+    begun = adaptive_curves() if outside else []
     out = []
     for number in range(people):
         person: dict[str, Any] = {"missing": missing(coder, frames, joints)}
@@ -829,7 +923,11 @@ def chunk(
             person["tokens"] = [[list(slot) for slot in zip(*found)] for _, found in known]
         if extra and not in_numbers:
             blocks = max(-((1 - frames) // (32 * stride)), 0)
-            person["extra"] = curve(coder, "keypoint", blocks, extra * dims)
+            if outside:
+                gone = [all(person["missing"][joint]) for joint in outside]
+                person["extra"] = adaptive_curve(coder, blocks, gone, dims, *begun)
+            else:
+                person["extra"] = curve(coder, "keypoint", blocks, extra * dims)
         if confidence_bits:
             person["confidence"] = confidence(coder, person["missing"], confidence_bits)
         if in_numbers:

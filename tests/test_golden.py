@@ -38,6 +38,7 @@ BINARY_TABLES_SHA256 = {
     "numbers.bin": "e3224e167a1d5415dd126309dd0c201a9a6008407a49eae090d329789196facb",
     "channels.bin": "89c6478247b225e1f7fd8e99e3abc54dbe4d5d1ac690c642b91dededf41140ee",
     "refinement.bin": "7588c72449799e411ed23347e54baf69b2a60f61bef01a82dcfa806cdf376b57",
+    "curves.bin": "e1e33ade2ca0cfd1be780af3a35e2af28d0971f61cd815834a9cfaa7b8adb8d2",
 }
 TABLES_SHA256 = "7fc2a37752ca9bd67f483477aa21837697c5deed211548fdf5b98da35af48f40"
 
@@ -130,6 +131,7 @@ def test_the_golden_files_decode(name: str) -> None:
             ],
             steps=layout.steps, bounded=layout.bounded, lossless=layout.exact, fine=layout.fine,
             jointed=layout.jointed, covered=layout.covered, stride=layout.stride,
+            outside=layout.outside,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()

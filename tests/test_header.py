@@ -68,7 +68,8 @@ def headers(draw: st.DrawFn) -> Header:
         if depth and dims == 3
         else (),
         origin_step=draw(st.integers(-400, 400)),
-        references=tuple(draw(st.lists(st.integers(0, 40), max_size=20))),
+        references=(references := tuple(draw(st.lists(st.integers(0, 40), max_size=20)))),
+        adaptive=bool(references) and draw(st.booleans()),
         keypoint_step=draw(st.integers(-400, 400)),
         confidence=draw(st.integers(0, 8)),
         chunk=32 * draw(st.integers(1, 2**15)),
@@ -109,6 +110,8 @@ def test_the_numbers_of_keys_are_permanent() -> None:
         18: b"\0\x03\xff",
     }  # fmt: skip
     assert Header(frames=1, frame_rate=120.0, skeleton=1, stride=4).pack()[66] == 4
+    apart = Header(frames=1, frame_rate=30.0, references=(0, 0, 1, 1), adaptive=True).pack()
+    assert apart == {0: 1, 67: b"\0\x94\x00\x01\x01\x03"}
     assert UNITS == ("m", "cm", "mm", "px")
     assert UP_AXES == ("y", "z", "x", "-y", "-z", "-x")
 
@@ -200,6 +203,10 @@ BAD: list[tuple[str, dict[int, Any]]] = [
     ("keypoint step below the limit", {14: -401}),
     ("keypoint step above the limit", {14: 401}),
     ("stride 0", {66: 0}),
+    ("references in both ways", {13: folded([0, 0]), 67: folded([0, 0])}),
+    ("a reference below 0", {67: folded([0, 3])}),
+    ("references apart, none of them", {67: folded([])}),
+    ("references apart as text", {67: folded("1")}),
     ("stride text", {66: "1"}),
     ("a stride of more than a 20th of a second", {1: 120, 66: 7}),
     ("a stride above the limit", {1: 90_000, 66: 65}),

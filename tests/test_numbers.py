@@ -15,7 +15,15 @@ from reference_decoder import THRESHOLDS
 
 from motioncodec.bitstream import numbers as coding
 from motioncodec.bitstream.entropy import TOTAL, Decoder, Encoder
-from motioncodec.bitstream.numbers import FRAME, LENGTH, LINE, Link, Numbers, Tables, code_numbers
+from motioncodec.bitstream.numbers import (
+    FRAME,
+    LENGTH,
+    LINE,
+    Link,
+    Numbers,
+    code_numbers,
+    fresh_tables,
+)
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder as Stream
 from motioncodec.codec import Settings, encode_clip
@@ -30,10 +38,10 @@ DATA = Path(__file__).parent / "data"
 
 def coded(numbers: Numbers, present: np.ndarray) -> tuple[int, Numbers]:
     coder = Encoder()
-    code_numbers(coder, numbers, present, Tables())
+    code_numbers(coder, numbers, present, fresh_tables())
     data = coder.finish()
     empty = Numbers.empty(*numbers.differences.shape, numbers.floats)
-    return len(data), code_numbers(Decoder(data), empty, present, Tables())
+    return len(data), code_numbers(Decoder(data), empty, present, fresh_tables())
 
 
 def rigid(frames: int, seed: int) -> np.ndarray:
@@ -139,7 +147,9 @@ def test_links_in_a_circle_are_refused(links: dict[int, Link]) -> None:
 def test_random_bytes_are_numbers_or_refused(data: bytes, floats: bool, dims: int) -> None:
     present = np.ones((40, 5), bool)
     try:
-        numbers = code_numbers(Decoder(data), Numbers.empty(40, 5, dims, floats), present, Tables())
+        numbers = code_numbers(
+            Decoder(data), Numbers.empty(40, 5, dims, floats), present, fresh_tables()
+        )
         found = values_of(numbers, present)
     except ContainerError:
         return

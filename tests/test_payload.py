@@ -85,6 +85,8 @@ def chunks(draw: st.DrawFn) -> tuple[Layout, list[PersonChunk]]:
         steps=[windows, draw(st.integers(1, 2 * windows)), 4 * windows - 3][:depth],
         stride=draw(st.sampled_from([1, 2, 3, 8])),
     )
+    if draw(st.booleans()):
+        layout = replace(layout, outside=rng.permutation(joints)[: layout.extra].tolist())
     size = draw(st.sampled_from([0.0, 0.5, 20.0, 1e9]))
     people = []
     for _ in range(draw(st.integers(0, 3))):
@@ -102,6 +104,9 @@ def chunks(draw: st.DrawFn) -> tuple[Layout, list[PersonChunk]]:
             if layout.extra:
                 blocks = curve_blocks(layout.frames, layout.stride)
                 one.extra = random_curve(rng, blocks, layout.extra * dims, size)
+                for i in np.flatnonzero(missing.all(axis=0)[list(layout.outside)]):
+                    channels = slice(i * dims, (i + 1) * dims)
+                    one.extra.knots[:, channels] = one.extra.sines[:, channels] = 0
             if layout.confidence_bits:
                 top = (1 << layout.confidence_bits) - 1
                 levels = rng.integers(0, top + 1, missing.shape)
@@ -136,7 +141,7 @@ def reference(data: bytes, people: int, layout: Layout) -> list[dict[str, Any]]:
         data, people=people, frames=layout.frames, joints=layout.joints, dims=layout.dims,
         windows=layout.windows, extra=layout.extra, confidence_bits=layout.confidence_bits,
         priors=[(p.frequencies.tolist(), p.class_of.tolist()) for p in layout.priors],
-        steps=layout.steps, stride=layout.stride,
+        steps=layout.steps, stride=layout.stride, outside=layout.outside,
     )  # fmt: skip
 
 

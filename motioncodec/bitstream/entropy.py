@@ -67,6 +67,38 @@ class Table:
         )
 
 
+class AdaptiveTables:
+    """Frequencies that become those of what they code, in whole numbers.
+
+    Args:
+        frequencies: (N, n) that they begin as, each row as :class:`Table` wants it.
+        gain: what a symbol counts as beside the 65,536 of these.
+    """
+
+    def __init__(self, frequencies: NDArray[np.int64], gain: int) -> None:
+        self.counts, self.frequencies = frequencies.copy(), frequencies.copy()
+        self.gain = gain
+
+    def adapt(self, rows: NDArray[np.int64], symbols: NDArray[np.int64]) -> None:
+        """Takes in symbols that were coded under ``rows``, and makes frequencies of the counts:
+        from 1 on, in proportion, what is missing to the sum going to the first of the largest."""
+        touched = np.unique(rows)
+        np.add.at(self.counts, (rows, symbols), self.gain)
+        counts = self.counts[touched]
+        total = counts.sum(axis=1, keepdims=True)
+        counts = np.where(total >= _FULL, counts + 1 >> 1, counts)
+        self.counts[touched] = counts
+        total = counts.sum(axis=1, keepdims=True)
+        size = counts.shape[1]
+        out = counts * (TOTAL - size) // total + 1
+        out[np.arange(len(out)), out.argmax(axis=1)] += TOTAL - out.sum(axis=1)
+        self.frequencies[touched] = out
+
+
+_FULL = 1 << 20
+"""Sum of counts from which on a table's are halved."""
+
+
 @cache
 def _coders() -> Any:
     """constriction, from the first table on: who only fits tables, as training does, need not have

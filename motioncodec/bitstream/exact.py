@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.entropy import TOTAL, Coder, code_natural
-from motioncodec.bitstream.numbers import Numbers, Tables, code_numbers
+from motioncodec.bitstream.entropy import TOTAL, AdaptiveTables, Coder, code_natural
+from motioncodec.bitstream.numbers import Numbers, code_numbers
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
@@ -55,7 +55,7 @@ class Exact:
         return cls(FLOATS, numbers, none, none.astype(np.uint32), none.astype(np.uint32))
 
 
-def code_exact(coder: Coder, given: Exact, present: Bool, shared: Tables) -> Exact:
+def code_exact(coder: Coder, given: Exact, present: Bool, shared: AdaptiveTables) -> Exact:
     """Writes values and returns them, or reads as many.
 
     The scale, in 4 bits; numbers; how many strays there are, and of each how many values lie

@@ -44,8 +44,8 @@ MAX_TEXT = 1 << 22
 _FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
 _PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
 _CONFIDENCE, _CHUNK, _METADATA, _COVERED = range(15, 19)
-_REFINEMENT, _LOSSLESS, _STRIDE = 64, 65, 66
-KNOWN_KEYS = frozenset([*range(19), _REFINEMENT, _LOSSLESS, _STRIDE])
+_REFINEMENT, _LOSSLESS, _STRIDE, _APART = 64, 65, 66, 67
+KNOWN_KEYS = frozenset([*range(19), _REFINEMENT, _LOSSLESS, _STRIDE, _APART])
 
 SLOWEST, MAX_STRIDE = 20, 64
 """Values a second that curves of extra joints with a stride have at least; the stride at most."""
@@ -99,6 +99,7 @@ class Header:
         both are the same.
     lossless: keypoints are float32 to the bit, and so are confidences, if ``confidence`` is not 0.
     stride: clip frames for each value of the curves of joints that no model covers.
+    adaptive: these curves are coded under tables that adapt, as all but early files have them.
     """
 
     frames: int
@@ -125,6 +126,7 @@ class Header:
     promised: float = 0.0
     lossless: bool = False
     stride: int = 1
+    adaptive: bool = False
 
     @property
     def model_id(self) -> int:
@@ -212,7 +214,10 @@ class Header:
         if self.ids:
             out[_IDS] = _fold(_joined(self.ids))
         if self.references:
-            out[_REFERENCES] = _fold(msgpack.packb(list(self.references)))
+            told = list(self.references)
+            if self.adaptive:
+                told = [_zigzag(r - i) for i, r in enumerate(told)]
+            out[_APART if self.adaptive else _REFERENCES] = _fold(msgpack.packb(told))
         if self.metadata:
             try:
                 out[_METADATA] = _fold(msgpack.packb(self.metadata))
@@ -254,13 +259,7 @@ class Header:
         metadata = _unpacked(packed, _METADATA, {})
         if not isinstance(metadata, dict):
             raise ContainerError("header: expected a map as metadata, found something else")
-        references = _unpacked(packed, _REFERENCES, [])
-        if not isinstance(references, list) or any(
-            isinstance(r, bool) or not isinstance(r, int) or r < 0 for r in references
-        ):
-            raise ContainerError(
-                "header: expected whole numbers as references, found something else"
-            )
+        references = _references(packed)
         model = _whole(packed, _MODEL, 0, 0, 1 << 24)
         fine_step, bound, promised = _refinement(packed)
         out = cls(
@@ -277,7 +276,7 @@ class Header:
             ids=_lines(packed, _IDS) if _IDS in packed else (),
             scales=tuple(scales),
             origin_step=_whole(packed, _ORIGIN_STEP, _origin_step(dims, model), -400, 400),
-            references=tuple(references),
+            references=references,
             keypoint_step=_whole(packed, _KEYPOINT_STEP, 0, -400, 400),
             confidence=_whole(packed, _CONFIDENCE, 0, 0, 8),
             chunk=_whole(packed, _CHUNK, CHUNK, WINDOW, 1 << 20),
@@ -288,6 +287,7 @@ class Header:
             promised=promised,
             lossless=bool(_whole(packed, _LOSSLESS, 0, 1 if _LOSSLESS in packed else 0, 1)),
             stride=_whole(packed, _STRIDE, 1, 1, longest_stride(rate)),
+            adaptive=_APART in packed,
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")
@@ -344,6 +344,25 @@ def step_exponent(step: float) -> int:
 def _origin_step(dims: int, model: int) -> int:
     steps = LATER_ORIGIN_STEPS if model >> 2 >= FIRST_LATER else ORIGIN_STEPS
     return steps[model & 3] if dims == 3 else 0
+
+
+def _zigzag(value: int) -> int:
+    return 2 * value if value >= 0 else -2 * value - 1
+
+
+def _references(packed: Mapping[int, Any]) -> tuple[int, ...]:
+    """References of joints outside the body, told as they are or by how far each is from its place
+    in the list: a chain of joints then is the same number again and again."""
+    if _REFERENCES in packed and _APART in packed:
+        raise ContainerError(f"header: expected one of keys {_REFERENCES} and {_APART}, found both")
+    told = _unpacked(packed, _APART if _APART in packed else _REFERENCES, [])
+    if not isinstance(told, list) or any(type(r) is not int or r < 0 for r in told):
+        raise ContainerError("header: expected whole numbers as references, found something else")
+    if _APART in packed:
+        told = [i + (-(z + 1 >> 1) if z % 2 else z >> 1) for i, z in enumerate(told)]
+        if not told or min(told) < 0:
+            raise ContainerError("header: expected references from 0 on, found others")
+    return tuple(told)
 
 
 def _refinement(packed: Mapping[int, Any]) -> tuple[int | None, float, float]:

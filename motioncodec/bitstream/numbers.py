@@ -17,7 +17,14 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.entropy import TOTAL, Coder, code_natural, code_signed, code_signs
+from motioncodec.bitstream.entropy import (
+    TOTAL,
+    AdaptiveTables,
+    Coder,
+    code_natural,
+    code_signed,
+    code_signs,
+)
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
@@ -90,9 +97,6 @@ _ADAPT = 8
 _GAIN = 512
 """What a symbol counts as there, beside the 65,536 that a table starts with."""
 
-_FULL = 1 << 20
-"""Sum of counts from which on a table's are halved."""
-
 _STAYS = np.array([16_384, TOTAL - 16_384], np.int64)
 """Frequencies of another form or order than in the block before, and of the same."""
 
@@ -104,27 +108,10 @@ def tables() -> Integers:
     return np.frombuffer(raw, "<u2").reshape(2, LEVELS, TRENDS, SYMBOLS).astype(np.int64)
 
 
-class Tables:
+def fresh_tables() -> AdaptiveTables:
     """Frequencies that begin as :func:`tables` and become those of the differences at hand; of all
     people of a chunk, one after the other."""
-
-    def __init__(self) -> None:
-        self.counts = tables().reshape(-1, SYMBOLS).copy()
-        self.frequencies = self.counts.copy()
-
-    def adapt(self, rows: Integers, symbols: Integers) -> None:
-        """Takes in symbols that were coded under ``rows``, and makes frequencies of the counts:
-        from 1 on, in proportion, what is missing to the sum going to the first of the largest."""
-        touched = np.unique(rows)
-        np.add.at(self.counts, (rows, symbols), _GAIN)
-        counts = self.counts[touched]
-        total = counts.sum(axis=1, keepdims=True)
-        counts = np.where(total >= _FULL, counts + 1 >> 1, counts)
-        self.counts[touched] = counts
-        total = counts.sum(axis=1, keepdims=True)
-        out = counts * (TOTAL - SYMBOLS) // total + 1
-        out[np.arange(len(out)), out.argmax(axis=1)] += TOTAL - out.sum(axis=1)
-        self.frequencies[touched] = out
+    return AdaptiveTables(tables().reshape(-1, SYMBOLS), _GAIN)
 
 
 @dataclass(frozen=True)
@@ -258,7 +245,7 @@ def by_others_of(numbers: Numbers, present: Bool) -> Bool:
     return out
 
 
-def code_numbers(coder: Coder, given: Numbers, present: Bool, shared: Tables) -> Numbers:
+def code_numbers(coder: Coder, given: Numbers, present: Bool, shared: AdaptiveTables) -> Numbers:
     """Writes numbers and returns them, or reads as many.
 
     First numbers, as many bits each as they need about the first joint's; links; orders and forms
@@ -321,7 +308,7 @@ _WIDTHS = np.array([int(SIZES[base + 1] - 1).bit_length() for base in range(len(
 def _walk(
     numbers: Numbers,
     present: Bool,
-    shared: Tables,
+    shared: AdaptiveTables,
     code: Callable[[int, Integers, Integers, Bool], Integers],
 ) -> None:
     """Goes through the frames: ``code`` is given each one, (n D,) tables of the differences there,
@@ -459,5 +446,5 @@ def count_contexts(given: Numbers, present: Bool) -> Integers:
         np.add.at(counts, (rows, symbols), 1)
         return symbols
 
-    _walk(given, present, Tables(), count)
+    _walk(given, present, fresh_tables(), count)
     return counts.reshape(2, LEVELS, TRENDS, SYMBOLS)

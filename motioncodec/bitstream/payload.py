@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.bones import TWINS, code_bones, code_shape, no_bones, slots_of
+from motioncodec.bitstream.curves import CurveTables, code_curves
 from motioncodec.bitstream.entropy import (
+    AdaptiveTables,
     Coder,
     Decoder,
     Encoder,
@@ -21,7 +23,7 @@ from motioncodec.bitstream.entropy import (
 )
 from motioncodec.bitstream.exact import Exact, code_exact
 from motioncodec.bitstream.network import Rows, write_under
-from motioncodec.bitstream.numbers import Numbers, Tables, code_numbers
+from motioncodec.bitstream.numbers import Numbers, code_numbers, fresh_tables
 from motioncodec.bitstream.prior import Prior, Tokens
 from motioncodec.bitstream.refinement import (
     Jointed,
@@ -64,6 +66,7 @@ class Layout:
         covered: for each joint the canonical one that it is, or -1; only where ``jointed``.
         exact: values are float32 to the bit, and nothing else is written.
         stride: clip frames for each value of the curves.
+        outside: which joints the curves are of, where their tables adapt; empty where they do not.
     """
 
     frames: int
@@ -82,6 +85,7 @@ class Layout:
     covered: Sequence[int] = ()
     exact: bool = False
     stride: int = 1
+    outside: Sequence[int] = ()
 
     def here(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(20,) canonical joints that are there in any frame."""
@@ -224,14 +228,19 @@ class _Shared:
     person = -1
 
     @cached_property
-    def keypoints(self) -> Tables:
+    def keypoints(self) -> AdaptiveTables:
         """Of numbers that keypoints are; most chunks have none."""
-        return Tables()
+        return fresh_tables()
 
     @cached_property
-    def confidences(self) -> Tables:
+    def confidences(self) -> AdaptiveTables:
         """Of numbers that confidences are."""
-        return Tables()
+        return fresh_tables()
+
+    @cached_property
+    def curves(self) -> CurveTables:
+        """Of curves of joints that no model covers."""
+        return CurveTables()
 
 
 def encode_chunk(people: Sequence[PersonChunk], layout: Layout) -> bytes:
@@ -312,7 +321,11 @@ def _code_person(
                 out.tokens.append(prior.code(coder, tokens, out.tokens))
             note(f"tokens {level}")
     if given.extra is not None and not in_numbers:
-        out.extra = code_curve(coder, given.extra, "keypoint")
+        if layout.outside:
+            gone: NDArray[np.bool_] = np.all(missing[:, list(layout.outside)], axis=0)
+            out.extra = code_curves(coder, given.extra, ~gone, shared.curves)
+        else:
+            out.extra = code_curve(coder, given.extra, "keypoint")
         note("other joints")
     if given.confidence is not None:
         out.confidence = _code_confidence(coder, given.confidence, missing, layout.confidence_bits)

@@ -74,6 +74,13 @@ def analyse(values: Float64, step: float, dead_zone: float = DEAD_ZONE, stride: 
     Raises:
         ContainerError: a value is above :data:`MAX_KNOT` steps, or not finite.
     """
+    knots, exact = unrounded(values, step, stride)
+    sines = np.sign(exact) * np.floor(np.abs(exact) + dead_zone)
+    return Curve(knots, sines.astype(np.int64))
+
+
+def unrounded(values: Float64, step: float, stride: int = 1) -> tuple[Integers, Float64]:
+    """Knots of :func:`analyse`, and (B, C, 31) sines in steps, as they are."""
     from scipy.fft import dst  # a tenth of a second, which ``info`` need not wait for
 
     size = BLOCK * stride
@@ -87,8 +94,8 @@ def analyse(values: Float64, step: float, dead_zone: float = DEAD_ZONE, stride: 
     inside = values[:-1].reshape(blocks, size, values.shape[1])[:, 1:]
     left = inside - _lines(knots, step, size)
     sines = dst(left, type=1, axis=1, norm="ortho")[:, : BLOCK - 1] / (step * math.sqrt(stride))
-    sines = np.sign(sines) * np.floor(np.abs(sines) + dead_zone)
-    return Curve(knots, sines.astype(np.int64).transpose(0, 2, 1))
+    exact: Float64 = sines.transpose(0, 2, 1)
+    return knots, exact
 
 
 def synthesise(curve: Curve, step: float, stride: int = 1) -> Float64:

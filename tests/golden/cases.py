@@ -307,6 +307,30 @@ def strided() -> Case:
     return Case(header, (layout,), ((person(numbers(41), layout, missing),),))
 
 
+def adapting() -> Case:
+    """2D, two people and two chunks: curves under tables that adapt, a joint that is not there."""
+    header = Header(
+        frames=200, frame_rate=30.0, skeleton=0, names=("a", "b", "c", "d"), units="px", up="-y",
+        dims=2, people=2, references=(1, 1, 1, 0), keypoint_step=3, chunk=128, adaptive=True,
+    )  # fmt: skip
+    source, people, layouts = numbers(51), [], []
+    for frames in (128, 72):
+        layout = Layout(frames, 4, 2, -(-frames // 32), 4, 0, outside=(0, 1, 2, 3))
+        layouts.append(layout)
+        gone = np.zeros((frames, 4), bool)
+        gone[:, 2] = len(layouts) == 2
+        gone[40:, 3] = True
+        some = [person(source, layout, gone) for _ in range(2)]
+        for one in some:
+            assert one.extra is not None
+            one.extra.knots[:, 4:6] *= ~gone[0, 2]
+            one.extra.sines[:, 4:6] *= ~gone[0, 2]
+            # Most of a real motion's numbers are 0.
+            one.extra.sines[1:] //= 20_000
+        people.append(tuple(some))
+    return Case(header, tuple(layouts), tuple(people))
+
+
 def named() -> Case:
     """3D without a model: a body's joints but for two, and a person's name, folded by known names.
 
@@ -484,7 +508,7 @@ def symbol_bytes() -> bytes:
 
 FILES: dict[str, Callable[[], Case]] = {
     "body": body, "lapped": lapped, "lapped_flat": lapped_flat, "detections": detections,
-    "markers": markers, "strided": strided,
+    "markers": markers, "strided": strided, "adapting": adapting,
     "bounded": bounded, "jointed": jointed, "numbered": numbered, "lossless": lossless,
 }  # fmt: skip
 
