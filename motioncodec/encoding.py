@@ -49,6 +49,7 @@ from motioncodec.tracks import (
     Samples,
     canonical_points,
     encode_extra,
+    find_links,
     place,
     quantise_bones,
     sample_canonical,
@@ -176,6 +177,28 @@ class Encoding:
         self.people[person][chunk].tokens = [
             level[a : a + n] for level, a, n in zip(tokens, skip, steps)
         ]
+
+    def add_links(self) -> None:
+        """Finds what carries joints outside the body along, by the first chunk in which somebody
+        is there."""
+        stream, header = self.stream, self.stream.header
+        if not stream.extra or header.dims == 2:
+            return
+        there = (
+            (chunk, person)
+            for chunk in range(header.chunks)
+            for person, mine in enumerate(self.people)
+            if mine[chunk].present
+        )
+        for chunk, person in there:
+            body = stream.body_at_clip_rate(self.people[person], person, chunk)
+            points = to_model_axes(self._rows(person, chunk)[:, stream.extra], self.clip.up)
+            links = find_links(points, body, stream.extra, header)
+            if links:
+                weights = stream.weights
+                header = replace(header, links=tuple(links))
+                self.stream = Stream(header, stream.device, weights)
+            return
 
     def _finish(self, person: int, chunk: int) -> None:
         """Adds to one chunk what its tokens do not say."""
@@ -433,6 +456,8 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
             waiting.append(asked)
             frames += asked.model_frames
     _answer(waiting, progress)
+    for encoding in encodings:
+        encoding.add_links()
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,8 @@ class Stream:
                 f"header: expected references of {len(self.extra)} joints, "
                 f"found {len(header.references)}"
             )
-        if any(r >= len(self.skeleton) for r in header.references):
+        partners = [p for link in header.links if link for p in link.partners]
+        if any(r >= len(self.skeleton) for r in (*header.references, *partners)):
             raise ContainerError(
                 "header: expected references to joints of the skeleton, found others"
             )
@@ -324,7 +325,7 @@ class Stream:
     @cached_property
     def extra_rounds(self) -> list[list[int]]:
         """Uncovered joints in an order in which references come first."""
-        return extra_order(self.extra, self.header.references)
+        return extra_order(self.extra, self.header.references, self.header.links)
 
     def margins(
         self, mine: dict[int, PersonChunk], start: int, stop: int, margin: int

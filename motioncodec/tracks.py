@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from motioncodec.bitstream.bones import FREE
 from motioncodec.bitstream.curves import thrifty
-from motioncodec.bitstream.header import MODEL_RATE, Header, step_size
+from motioncodec.bitstream.header import MODEL_RATE, Header, Link, step_size
 from motioncodec.bitstream.trajectory import (
     BLOCK,
     Curve,
@@ -325,6 +325,20 @@ def _hold(frames: int, stride: int) -> NDArray[np.int64]:
     return np.minimum(np.arange(curve_blocks(frames, stride) * BLOCK * stride + 1), frames - 1)
 
 
+LINK_PARTS = 64
+"""Weights of links are in 64ths."""
+
+_LINK_BITS = 44.0
+"""That a link takes, about."""
+
+_LINK_FRAMES, _NEAR = 128, 6
+"""Frames that links are found on, about, and joints that they may be to."""
+
+_LINK_NOISE = 0.18
+"""Steps that what is known is off by, about."""
+
+_TINY = 1e-9
+
 CURVE_PRICE = 0.12
 """Of a bit of these curves, in squared steps."""
 
@@ -361,25 +375,124 @@ def curve_stride(
     return max(stride, 1)
 
 
-def extra_order(extra: list[int], references: tuple[int, ...]) -> list[list[int]]:
-    """Indices into ``extra`` in rounds: each round's references are known after the one before.
+def extra_order(
+    extra: list[int], references: Sequence[int], links: Sequence[Link | None] = ()
+) -> list[list[int]]:
+    """Indices into ``extra`` in rounds: what each round's joints are written relative to is known
+    after those before.
 
     Raises:
-        ContainerError: the references go in a circle.
+        ContainerError: references or links go in a circle.
     """
     at = {joint: i for i, joint in enumerate(extra)}
     waiting: dict[int, list[int]] = {}
     rounds: list[list[int]] = [[]]
+    open_ends = []
     for i, (joint, reference) in enumerate(zip(extra, references)):
-        if reference == joint or reference not in at:
+        link = links[i] if links else None
+        if link and reference == joint:
+            raise ContainerError("header: expected links of joints with a reference, found others")
+        needs = {reference} - {joint} | set(link.partners if link else ())
+        ends = [at[need] for need in needs if need in at]
+        open_ends.append(len(ends))
+        for end in ends:
+            waiting.setdefault(end, []).append(i)
+        if not ends:
             rounds[0].append(i)
-        else:
-            waiting.setdefault(at[reference], []).append(i)
     while rounds[-1]:
-        rounds.append(sorted(j for i in rounds[-1] for j in waiting.get(i, ())))
+        ready = []
+        for i in (j for one in rounds[-1] for j in waiting.get(one, ())):
+            open_ends[i] -= 1
+            if not open_ends[i]:
+                ready.append(i)
+        rounds.append(sorted(ready))
     if sum(map(len, rounds)) < len(extra):
         raise ContainerError("header: expected references without a circle, found one")
     return rounds[:-1]
+
+
+def _carried(u: Float64, v: Float64) -> Float64:
+    """(..., 3, 3) what a link weighs, in columns: (..., 3) u and v, from the reference to its
+    partners, and (u x v) / sqrt(|u| |v|), which turn as they do."""
+    size = np.sqrt(np.sqrt((u * u).sum(axis=-1) * (v * v).sum(axis=-1)))
+    across = np.cross(u, v) / np.maximum(size, _TINY)[..., None]
+    return np.stack([u, v, across], axis=-1)
+
+
+def find_links(
+    points: Float64, body: Float64, extra: list[int], header: Header
+) -> list[Link | None]:
+    """Links of joints outside the body, each of which saves more bits of the curve than it takes.
+
+    Args:
+        points: (F, E, 3) in the models' axes, NaN where missing.
+        body: (F, K, 3) decoded covered joints; the rest is ignored.
+        extra: the E joints.
+        header: with references.
+    """
+    step, stride, frames = step_size(header.keypoint_step), header.stride, len(points)
+    hold = _hold(frames, stride)
+    some = np.arange(frames)[:: max(1, frames // _LINK_FRAMES)]
+    known = body.copy()
+    outside = set(extra)
+    ready = [joint for joint in range(body.shape[1]) if joint not in outside]
+    out: list[Link | None] = [None] * len(extra)
+    often = header.frames / frames
+
+    def coded(base: Float64, i: int) -> tuple[float, Float64]:
+        curve = analyse(fill_gaps(points[:, i] - base)[hold], step, stride=stride)
+        sizes = np.concatenate(
+            [np.abs(curve.sines).ravel(), np.abs(np.diff(curve.knots, axis=0)).ravel()]
+        )
+        found = synthesise(curve, step, stride)[:frames]
+        return float(np.log2(1 + 2 * sizes[sizes > 0]).sum()) * often, base + found
+
+    for i in (i for some_ready in extra_order(extra, header.references) for i in some_ready):
+        joint, reference = extra[i], header.references[i]
+        base = np.zeros((frames, 3)) if reference == joint else known[:, reference]
+        plain, known[:, joint] = coded(base, i)
+        rows = some[~np.isnan(points[some, i, 0])]
+        others = np.array([one for one in ready if one != reference])
+        ready.append(joint)
+        if reference == joint or len(others) < 2 or len(rows) < 8 or plain < _LINK_BITS:
+            continue
+        there, true = known[rows], points[rows, i]
+        near = there[:, others] - true[:, None]
+        spread = ((near - near.mean(axis=0)) ** 2).sum(axis=(0, 2))
+        others = others[np.argsort(spread, kind="stable")[:_NEAR]]
+        link = _nearest_link(there[:, reference], there[:, others], true, others, step)
+        linked, place = coded(base + _carries(known, reference, link), i)
+        if linked + _LINK_BITS < plain:
+            out[i], known[:, joint] = link, place
+    return out if any(out) else []
+
+
+def _nearest_link(
+    base: Float64, near: Float64, true: Float64, others: NDArray[np.int64], step: float
+) -> Link:
+    """The link from (F, 3) a reference to two of (F, N, 3) others that leaves least of the motion
+    of (F, 3) a joint."""
+    first, second = np.triu_indices(len(others), 1)
+    arms = near - base[:, None]
+    ways = _carried(arms[:, first], arms[:, second])
+    ways = (ways - ways.mean(axis=0)).transpose(1, 0, 2, 3).reshape(len(first), -1, 3)
+    wanted = true - base
+    wanted = (wanted - wanted.mean(axis=0)).reshape(-1)
+    square = ways.transpose(0, 2, 1) @ ways + np.eye(3) * (len(true) * (_LINK_NOISE * step) ** 2)
+    along = wanted @ ways
+    found = np.linalg.solve(square, along[..., None])[..., 0]
+    weights = np.clip(np.rint(found * LINK_PARTS), -127, 127)
+    left = wanted - (ways @ (weights[..., None] / LINK_PARTS))[..., 0]
+    best = int((left**2).sum(axis=1).argmin())
+    a, b, c = (int(weight) for weight in weights[best])
+    return Link((int(others[first[best]]), int(others[second[best]])), (a, b, c))
+
+
+def _carries(known: Float64, reference: int, link: Link) -> Float64:
+    """(F, 3) what a link adds to its reference."""
+    u, v = (known[:, partner] - known[:, reference] for partner in link.partners)
+    out: Float64 = _carried(u, v) @ (np.array(link.weights) / LINK_PARTS)
+    return out
 
 
 def encode_extra(
@@ -436,6 +549,9 @@ def _bases(known: Float64, extra: list[int], header: Header, ready: list[int]) -
     references = [header.references[i] for i in ready]
     base = known[:, references].copy()
     base[:, [r == extra[i] for r, i in zip(references, ready)]] = 0.0
+    for at, (i, reference) in enumerate(zip(ready, references)):
+        if header.links and (link := header.links[i]):
+            base[:, at] += _carries(known, reference, link)
     return base
 
 
@@ -449,6 +565,7 @@ __all__ = [
     "dequantise_bones",
     "encode_extra",
     "extra_order",
+    "find_links",
     "find_references",
     "joined",
     "keypoint_step",

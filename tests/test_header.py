@@ -28,6 +28,7 @@ from motioncodec.bitstream.header import (
     UNITS,
     UP_AXES,
     Header,
+    Link,
     step_exponent,
     step_size,
 )
@@ -40,6 +41,14 @@ DATA = Path(__file__).parent / "data"
 TEXT = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12)
 VALUES = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | TEXT | st.floats(allow_nan=False)
+)
+
+
+WEIGHTS = st.integers(-127, 127)
+LINKS = st.none() | st.builds(
+    Link,
+    st.tuples(st.integers(0, 70_000), st.integers(0, 70_000)),
+    st.tuples(WEIGHTS, WEIGHTS, WEIGHTS),
 )
 
 
@@ -69,7 +78,10 @@ def headers(draw: st.DrawFn) -> Header:
         else (),
         origin_step=draw(st.integers(-400, 400)),
         references=(references := tuple(draw(st.lists(st.integers(0, 40), max_size=20)))),
-        adaptive=bool(references) and draw(st.booleans()),
+        adaptive=(adaptive := bool(references) and draw(st.booleans())),
+        links=draw(st.lists(LINKS, min_size=len(references), max_size=len(references)).map(tuple))
+        if adaptive and dims == 3 and draw(st.booleans())
+        else (),
         keypoint_step=draw(st.integers(-400, 400)),
         confidence=draw(st.integers(0, 8)),
         chunk=32 * draw(st.integers(1, 2**15)),
@@ -112,6 +124,9 @@ def test_the_numbers_of_keys_are_permanent() -> None:
     assert Header(frames=1, frame_rate=120.0, skeleton=1, stride=4).pack()[66] == 4
     apart = Header(frames=1, frame_rate=30.0, references=(0, 0, 1, 1), adaptive=True).pack()
     assert apart == {0: 1, 67: b"\0\x94\x00\x01\x01\x03"}
+    links = (None, None, Link((1, 90), (64, -1, 127)), None)
+    linked = Header(frames=1, frame_rate=30.0, references=(0, 0, 1, 1), adaptive=True, links=links)
+    assert linked.pack()[68] == b"\0\x04\x00\xb2\x01\x40\xff\x7f"
     assert UNITS == ("m", "cm", "mm", "px")
     assert UP_AXES == ("y", "z", "x", "-y", "-z", "-x")
 
@@ -207,6 +222,15 @@ BAD: list[tuple[str, dict[int, Any]]] = [
     ("a reference below 0", {67: folded([0, 3])}),
     ("references apart, none of them", {67: folded([])}),
     ("references apart as text", {67: folded("1")}),
+    ("links without references", {68: b"\0\x01"}),
+    ("links in 2D", {6: 2, 67: folded([0]), 68: b"\0\x00"}),
+    ("links of joints that are not there", {67: folded([0]), 68: b"\0\x02"}),
+    ("a link cut short", {67: folded([0]), 68: b"\0\x01\x00\x02\x01\x01"}),
+    ("a link and more", {67: folded([0]), 68: b"\0\x01\x00\x02\x01\x01\x01\x00"}),
+    ("a partner below 0", {67: folded([0]), 68: b"\0\x01\x00\x01\x01\x01\x01"}),
+    ("a partner without end", {67: folded([0]), 68: b"\0\x01\xff\xff\xff\xff\xff\x01\x01\x01\x01"}),
+    ("a weight of -128", {67: folded([0]), 68: b"\0\x01\x00\x02\x80\x01\x01"}),
+    ("links as text", {67: folded([0]), 68: "1"}),
     ("stride text", {66: "1"}),
     ("a stride of more than a 20th of a second", {1: 120, 66: 7}),
     ("a stride above the limit", {1: 90_000, 66: 65}),

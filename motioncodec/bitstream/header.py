@@ -44,8 +44,8 @@ MAX_TEXT = 1 << 22
 _FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
 _PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
 _CONFIDENCE, _CHUNK, _METADATA, _COVERED = range(15, 19)
-_REFINEMENT, _LOSSLESS, _STRIDE, _APART = 64, 65, 66, 67
-KNOWN_KEYS = frozenset([*range(19), _REFINEMENT, _LOSSLESS, _STRIDE, _APART])
+_REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS = 64, 65, 66, 67, 68
+KNOWN_KEYS = frozenset([*range(19), _REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS])
 
 SLOWEST, MAX_STRIDE = 20, 64
 """Values a second that curves of extra joints with a stride have at least; the stride at most."""
@@ -64,6 +64,19 @@ ships under an id never changes, and naming it again cost short clips a tenth of
 
 UNITS = ("m", "cm", "mm", "px")
 UP_AXES = ("y", "z", "x", "-y", "-z", "-x")
+
+
+@dataclass(frozen=True)
+class Link:
+    """What carries a joint along when its reference and two others turn, in 3D.
+
+    Attributes:
+        partners: the two others, u and v away from the reference.
+        weights: of u, v and (u x v) / sqrt(|u| |v|) in 64ths, -127 to 127.
+    """
+
+    partners: tuple[int, int]
+    weights: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,7 @@ class Header:
     lossless: keypoints are float32 to the bit, and so are confidences, if ``confidence`` is not 0.
     stride: clip frames for each value of the curves of joints that no model covers.
     adaptive: these curves are coded under tables that adapt, as all but early files have them.
+    links: for each entry of ``references`` a :class:`Link` or None; empty where there is none.
     """
 
     frames: int
@@ -127,6 +141,7 @@ class Header:
     lossless: bool = False
     stride: int = 1
     adaptive: bool = False
+    links: tuple[Link | None, ...] = ()
 
     @property
     def model_id(self) -> int:
@@ -218,6 +233,8 @@ class Header:
             if self.adaptive:
                 told = [_zigzag(r - i) for i, r in enumerate(told)]
             out[_APART if self.adaptive else _REFERENCES] = _fold(msgpack.packb(told))
+        if self.links:
+            out[_LINKS] = _fold(_pack_links(self.links, self.references))
         if self.metadata:
             try:
                 out[_METADATA] = _fold(msgpack.packb(self.metadata))
@@ -288,6 +305,7 @@ class Header:
             lossless=bool(_whole(packed, _LOSSLESS, 0, 1 if _LOSSLESS in packed else 0, 1)),
             stride=_whole(packed, _STRIDE, 1, 1, longest_stride(rate)),
             adaptive=_APART in packed,
+            links=_links(packed, references, dims),
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")
@@ -350,6 +368,10 @@ def _zigzag(value: int) -> int:
     return 2 * value if value >= 0 else -2 * value - 1
 
 
+def _unzigzag(value: int) -> int:
+    return -(value + 1 >> 1) if value % 2 else value >> 1
+
+
 def _references(packed: Mapping[int, Any]) -> tuple[int, ...]:
     """References of joints outside the body, told as they are or by how far each is from its place
     in the list: a chain of joints then is the same number again and again."""
@@ -359,10 +381,65 @@ def _references(packed: Mapping[int, Any]) -> tuple[int, ...]:
     if not isinstance(told, list) or any(type(r) is not int or r < 0 for r in told):
         raise ContainerError("header: expected whole numbers as references, found something else")
     if _APART in packed:
-        told = [i + (-(z + 1 >> 1) if z % 2 else z >> 1) for i, z in enumerate(told)]
+        told = [i + _unzigzag(z) for i, z in enumerate(told)]
         if not told or min(told) < 0:
             raise ContainerError("header: expected references from 0 on, found others")
     return tuple(told)
+
+
+def _pack_links(links: tuple[Link | None, ...], references: tuple[int, ...]) -> bytes:
+    """A bit for each reference, low ones first, and 5 bytes or more for each link."""
+    out = bytearray(-(-len(links) // 8))
+    for i, (link, reference) in enumerate(zip(links, references, strict=True)):
+        if link is None:
+            continue
+        out[i // 8] |= 1 << i % 8
+        for partner in link.partners:
+            left = _zigzag(partner - reference)
+            while left > 0x7F:
+                out.append(left & 0x7F | 0x80)
+                left >>= 7
+            out.append(left)
+        out += bytes(weight & 0xFF for weight in link.weights)
+    return bytes(out)
+
+
+def _links(
+    packed: Mapping[int, Any], references: tuple[int, ...], dims: int
+) -> tuple[Link | None, ...]:
+    """Inverse of :func:`_pack_links`."""
+    if _LINKS not in packed:
+        return ()
+    data, at = _unfold(packed[_LINKS]), -(-len(references) // 8)
+    flags = int.from_bytes(data[:at], "little")
+    out: list[Link | None] = []
+    try:
+        for i, reference in enumerate(references):
+            if not flags >> i & 1:
+                out.append(None)
+                continue
+            partners = []
+            for _ in range(2):
+                told = shift = 0
+                while True:
+                    byte = data[at]
+                    told |= (byte & 0x7F) << shift
+                    at, shift = at + 1, shift + 7
+                    if byte < 0x80 or shift > 21:
+                        break
+                partners.append(reference + _unzigzag(told))
+            weights = [(data[at + j] ^ 0x80) - 0x80 for j in range(3)]
+            at += 3
+            if min(partners) < 0 or -128 in weights:
+                raise IndexError
+            out.append(Link((partners[0], partners[1]), (weights[0], weights[1], weights[2])))
+    except IndexError:
+        at = -1
+    if at != len(data) or dims != 3 or _APART not in packed or flags >> len(references):
+        raise ContainerError(
+            f"header: expected links of joints in 3D beside key {_APART}, found something else"
+        )
+    return tuple(out)
 
 
 def _refinement(packed: Mapping[int, Any]) -> tuple[int | None, float, float]:

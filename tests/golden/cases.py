@@ -23,6 +23,7 @@ from motioncodec.bitstream.entropy import (
 )
 from motioncodec.bitstream.exact import Exact
 from motioncodec.bitstream.header import Header, _unfold
+from motioncodec.bitstream.header import Link as Carried
 from motioncodec.bitstream.network import NetworkPrior, NetworkTensors
 from motioncodec.bitstream.numbers import (
     BLOCK,
@@ -331,6 +332,17 @@ def adapting() -> Case:
     return Case(header, tuple(layouts), tuple(people))
 
 
+def linked() -> Case:
+    """3D without a model: a joint that others carry along."""
+    header = Header(
+        frames=40, frame_rate=30.0, skeleton=0, names=("a", "b", "c", "d"), references=(0, 0, 0, 1),
+        keypoint_step=-29, adaptive=True, links=(None, None, None, Carried((0, 2), (40, -127, 9))),
+    )  # fmt: skip
+    layout = Layout(40, 4, 3, 2, 4, 0, outside=(0, 1, 2, 3))
+    one = person(numbers(61), layout, np.zeros((40, 4), bool))
+    return Case(header, (layout,), ((one,),))
+
+
 def named() -> Case:
     """3D without a model: a body's joints but for two, and a person's name, folded by known names.
 
@@ -508,7 +520,7 @@ def symbol_bytes() -> bytes:
 
 FILES: dict[str, Callable[[], Case]] = {
     "body": body, "lapped": lapped, "lapped_flat": lapped_flat, "detections": detections,
-    "markers": markers, "strided": strided, "adapting": adapting,
+    "markers": markers, "strided": strided, "adapting": adapting, "linked": linked,
     "bounded": bounded, "jointed": jointed, "numbered": numbered, "lossless": lossless,
 }  # fmt: skip
 
