@@ -293,8 +293,8 @@ def find_references(clip: Clip, extra: list[int], step: float) -> list[int]:
 _COARSER = {"f32": 4.0, "f16": 2.0, "f8": 1.0}
 """With these, curves are off by half of what the body is, or less."""
 
-_PER_BOUND = {2: 1.0, 3: 1.4}
-_PER_MEAN = {2: 2.5, 3: 3.0}
+_PER_BOUND = {2: 1.4, 3: 1.2}
+_PER_MEAN = {2: 3.0, 3: 2.5}
 """Steps over a bound or a mean error at which curves and what they leave over take fewest bits."""
 
 

@@ -655,6 +655,7 @@ def test_info_for_people(streams: Path) -> None:
     result = run("info", "walk.mtok", "detections.mtok")
     assert result.exit_code == 0
     assert "20 by the model; outside it: LHipJoint" in result.stdout
+    assert "and 6 more" in result.stdout
     assert "preset f16" in result.stdout
     assert "2D in px, -y up" in result.stdout
 

@@ -165,6 +165,10 @@ def _bound(one: dict[str, Any]) -> str:
     return f"{one['max_error']:.6g} {'px' if one['units'] == 'px' else 'mm'}, every joint and frame"
 
 
+_NAMED = 12
+"""Joints outside the body that are named, to people, at most; --json has them all."""
+
+
 def _table(one: dict[str, Any]) -> str:
     """For people to read."""
     model = "none: every joint is written as "
@@ -179,7 +183,8 @@ def _table(one: dict[str, Any]) -> str:
         people += f" ({', '.join(one['people_ids'])})"
     joints = f"{len(one['joints'])} ({one['skeleton']}), {len(one['covered'])} by the model"
     if one["fingerprint"] is not None and one["uncovered"]:
-        joints += f"; outside it: {', '.join(one['uncovered'])}"
+        some, more = one["uncovered"][:_NAMED], len(one["uncovered"]) - _NAMED
+        joints += f"; outside it: {', '.join(some)}" + (f" and {more} more" if more > 0 else "")
     rate = "" if one["bit_rate"] is None else f", {one['bit_rate']:,.0f} bit/s"
     overhead = "unknown" if one["overhead_bytes"] is None else f"{one['overhead_bytes']} bytes"
     rows = [
