@@ -30,6 +30,7 @@ from motioncodec.skeleton import CANONICAL, Skeleton
 DATA = Path(__file__).parent / "data"
 CAPTURE = DATA / "npz" / "cmu_49_08.npz"
 WALK = DATA / "bvh" / "cmu_12_01_walk.bvh"
+TOY = DATA.parents[1] / "motioncodec" / "training" / "configs" / "smoke.json"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(DATA.parents[1])}
 
 
@@ -234,8 +235,20 @@ def test_the_model_must_fit_the_clip(here: Path) -> None:
     assert lines(result)[0].startswith("motioncodec: a.npz: model slots-2d-2: expected")
 
 
-def test_the_model_must_encode(here: Path) -> None:
-    result = run("encode", "a.npz", "--model", "slots-3d-1")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("encode", "a.npz", "--model", "slots-3d-1"),
+        ("evaluate", "--data", ".", "--model", "slots-3d-1"),
+        ("train", TOY, "--data", "data", "--init", "slots-3d-1"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_model_must_encode(here: Path, words: tuple[str | Path, ...]) -> None:
+    """And is told so before anything is read."""
+    for part in ("train", "val"):
+        (here / "data" / part).mkdir(parents=True)
+    result = run(*words)
     assert result.exit_code == 2
     assert lines(result)[0].startswith("motioncodec: model slots-3d-1: expected one that encodes")
 

@@ -125,7 +125,7 @@ def train(
     folder = Path(data)
     if not (folder / "train").is_dir():
         raise UsageError(f"--data {data}: expected a folder with train/ in it, found none")
-    check_model(init, device)
+    check_model(init, device, encodes=True)
     from motioncodec.training.trainer import TrainingConfig
 
     settings = TrainingConfig.read(Path(config))
@@ -223,7 +223,7 @@ def evaluate(
 
     if not os.path.isdir(data):
         raise UsageError(f"--data {data}: expected a folder, found none")
-    check_model(model, device)
+    check_model(model, device, encodes=True)
     paths = list(_clip_paths(Path(data)))
     if not paths:
         raise UsageError(f"--data {data}: expected clips in it, found none")
