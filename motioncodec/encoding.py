@@ -45,6 +45,7 @@ from motioncodec.refinement import (
 )
 from motioncodec.stream import Stream, Untold
 from motioncodec.tracks import (
+    MOST_LINKED,
     Sampled,
     Samples,
     canonical_points,
@@ -104,20 +105,30 @@ class Encoding:
             target: a binary stream, which need not seek.
             progress: called with the clip frames that were written.
         """
+        alone = self.stream.header.chunks == 1
+        if alone:
+            self._finish_all(0)
+            if all(mine[0].in_numbers or not mine[0].present for mine in self.people):
+                # Curves are in no need of them then.
+                self.stream.header = replace(self.stream.header, links=())
         header = self.stream.header
         chunks = range(header.chunks)
-        writer = Writer(header.pack(), target, indexed=header.chunks > 1, alone=header.chunks == 1)
+        writer = Writer(header.pack(), target, indexed=header.chunks > 1, alone=alone)
         # What has tokens is decoded with neighbours in view: these keep theirs until then.
         reach = -(-self.stream.margin // header.chunk) if header.bound else 0
         for chunk in range(header.chunks + reach):
             if chunk in chunks:
-                for person in range(self.clip.persons):
-                    self._finish(person, chunk)
+                if not alone:
+                    self._finish_all(chunk)
                 if progress:
                     progress(len(range(*header.frame_span(chunk))))
             if chunk - reach in chunks:
                 writer.write(self._chunk(chunk - reach, reach))
         return writer.close()
+
+    def _finish_all(self, chunk: int) -> None:
+        for person in range(self.clip.persons):
+            self._finish(person, chunk)
 
     def _chunk(self, chunk: int, reach: int) -> bytes:
         """Bytes of a chunk, without tokens of people who are in numbers there and all about it."""
@@ -182,7 +193,7 @@ class Encoding:
         """Finds what carries joints outside the body along, by the first chunk in which somebody
         is there."""
         stream, header = self.stream, self.stream.header
-        if not stream.extra or header.dims == 2:
+        if not 2 < len(stream.extra) <= MOST_LINKED or header.dims == 2:
             return
         there = (
             (chunk, person)

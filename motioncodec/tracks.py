@@ -337,6 +337,9 @@ _LINK_FRAMES, _NEAR = 128, 6
 _LINK_NOISE = 0.18
 """Steps that what is known is off by, about."""
 
+MOST_LINKED = 300
+"""Joints outside the body that links are looked for among: of more, each takes too long."""
+
 _TINY = 1e-9
 
 CURVE_PRICE = 0.12

@@ -425,8 +425,10 @@ def _links(
                     byte = data[at]
                     told |= (byte & 0x7F) << shift
                     at, shift = at + 1, shift + 7
-                    if byte < 0x80 or shift > 21:
+                    if byte < 0x80:
                         break
+                    if shift > 21:
+                        raise IndexError
                 partners.append(reference + _unzigzag(told))
             weights = [(data[at + j] ^ 0x80) - 0x80 for j in range(3)]
             at += 3
