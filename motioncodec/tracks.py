@@ -337,6 +337,8 @@ _LINK_FRAMES, _NEAR = 128, 6
 _LINK_NOISE = 0.18
 """Steps that what is known is off by, about."""
 
+_ALIKE = 1e-9
+
 MOST_LINKED = 300
 """Joints outside the body that links are looked for among: of more, each takes too long."""
 
@@ -481,7 +483,10 @@ def _nearest_link(
     ways = (ways - ways.mean(axis=0)).transpose(1, 0, 2, 3).reshape(len(first), -1, 3)
     wanted = true - base
     wanted = (wanted - wanted.mean(axis=0)).reshape(-1)
-    square = ways.transpose(0, 2, 1) @ ways + np.eye(3) * (len(true) * (_LINK_NOISE * step) ** 2)
+    square = ways.transpose(0, 2, 1) @ ways
+    # Partners in one direction tell the same twice: what is added keeps that solvable, too.
+    noise = len(true) * (_LINK_NOISE * step) ** 2 + _ALIKE * np.trace(square, axis1=1, axis2=2)
+    square = square + noise[:, None, None] * np.eye(3)
     along = wanted @ ways
     found = np.linalg.solve(square, along[..., None])[..., 0]
     weights = np.clip(np.rint(found * LINK_PARTS), -127, 127)

@@ -131,6 +131,20 @@ def test_joints_that_turn_with_others_are_carried_along() -> None:
         assert np.linalg.norm(found[:, joint] - place, axis=1).mean() < 0.03
 
 
+def test_markers_in_one_place_or_on_one_line_encode() -> None:
+    """Nothing there tells how they turn."""
+    rng = np.random.default_rng(4)
+    path = np.cumsum(rng.normal(0, 0.02, (200, 3)), axis=0)
+    along = np.array([0, 0, 0.1, 0.2, 0.4, 0.4])[:, None] * [1.0, 0, 0]
+    skeleton = Skeleton(tuple(f"m{i}" for i in range(6)))
+    for places in (along, along * 0, along * 1e6):
+        points = (path[:, None] + places).astype(np.float32)
+        clip = Clip(points, frame_rate=30.0, skeleton=skeleton)
+        for how in ({}, {"max_error": 1e6 if places.max() > 1 else 5.0}):
+            decoded = decode_clip(encoded(clip, **how))
+            check_contract(clip, decoded)
+
+
 def test_what_joints_are_relative_to_is_known_before_them() -> None:
     links = [None, Link((9, 3), (1, 1, 1)), None, None]
     assert extra_order([0, 1, 2, 3], [0, 0, 1, 0], links) == [[0], [3], [1], [2]]

@@ -141,8 +141,6 @@ def _code_firsts(coder: Coder, given: Integers, tables: AdaptiveTables) -> Integ
         place = tuple(at)
         top = 1 << int(lengths[place]) - 1
         found[place] = top + coder.bits(int(sizes[place]) & (top - 1), int(lengths[place]) - 1)
-    if found.max() > MAX_KNOT:
-        raise ContainerError(f"knot: expected at most {MAX_KNOT} steps, found {found.max()}")
     return code_signs(coder, given, found)
 
 
