@@ -18,7 +18,8 @@ import torch
 
 from motioncodec.bitstream import refinement
 from motioncodec.bitstream.entropy import normalise
-from motioncodec.bitstream.refinement import SHAPES, SLOTS, SYMBOLS, TABLES, Jointed
+from motioncodec.bitstream.magnitudes import LEVELS, SYMBOLS, counts_of
+from motioncodec.bitstream.refinement import SHAPES, SLOTS, TABLES, Jointed
 from motioncodec.clip import Clip
 from motioncodec.encoding import encoded
 from motioncodec.heatmap.resampling import to_model_rate
@@ -150,7 +151,7 @@ class Windows:
             there = np.zeros(SLOTS, np.float32)
             there[list(part.jointed.slots)] = 1
             self.given.append((padded, np.minimum(sizes, SYMBOLS - 1), there, part.jointed))
-            counts = refinement.counts_of(given[..., :SLOTS])
+            counts = counts_of(given[..., :SLOTS])
             self.items += [(len(self.given) - 1, w, n) for w, n in enumerate(counts) if n]
 
     def batch(self, chosen: np.ndarray) -> dict[str, torch.Tensor]:
@@ -198,7 +199,7 @@ def refit_tables(network: Network, parts: list[Part], numbers: list[np.ndarray])
     for part, given in zip(parts, numbers):
         assert part.jointed
         which, _ = refinement.tables_of(given, part.jointed)
-        for w, count in enumerate(refinement.counts_of(given)):
+        for w, count in enumerate(counts_of(given)):
             symbols = np.minimum(np.abs(given[w, :count][:, list(part.jointed.slots)]), SYMBOLS - 1)
             np.add.at(counts, (which[w, :count], symbols), 1)
     whole["tables"] = normalise(counts + 200.0 * whole["tables"] / 65536).astype("<i4")
@@ -252,7 +253,7 @@ def network_of(paths: list[Path], steps: int, rng: np.random.Generator) -> None:
 
 
 def tables_of_others(paths: list[Path]) -> None:
-    shape = (refinement.BANDS * refinement.LEVELS, SYMBOLS)
+    shape = (refinement.BANDS * LEVELS, SYMBOLS)
     total = np.zeros(shape, np.int64)
     for i, path in enumerate(paths):
         clip = read_clip(path)
@@ -265,10 +266,10 @@ def tables_of_others(paths: list[Path]) -> None:
                 for part in left_of(clip, "f32", fine_step(bound / 1000)):
                     given = rounded(part.exact)
                     _, which = refinement.tables_of(given, None)
-                    for w, count in enumerate(refinement.counts_of(given)):
+                    for w, count in enumerate(counts_of(given)):
                         symbols = np.minimum(np.abs(given[w, :count]), SYMBOLS - 1)
                         np.add.at(total, (which[w, :count], symbols), 1)
-    by_level = total.reshape(refinement.BANDS, refinement.LEVELS, SYMBOLS).sum(axis=0)
+    by_level = total.reshape(refinement.BANDS, LEVELS, SYMBOLS).sum(axis=0)
     write("refinement.bin", total, np.tile(by_level, (refinement.BANDS, 1)))
 
 

@@ -201,15 +201,15 @@ class Encoding:
             for person, mine in enumerate(self.people)
             if mine[chunk].present
         )
-        for chunk, person in there:
-            body = stream.body_at_clip_rate(self.people[person], person, chunk)
-            points = to_model_axes(self._rows(person, chunk)[:, stream.extra], self.clip.up)
-            links = find_links(points, body, stream.extra, header)
-            if links:
-                weights = stream.weights
-                header = replace(header, links=tuple(links))
-                self.stream = Stream(header, stream.device, weights)
+        chunk, person = next(there, (None, 0))
+        if chunk is None:
             return
+        body = stream.body_at_clip_rate(self.people[person], person, chunk)
+        points = self._outside(person, chunk)
+        links = find_links(points, body, stream.extra, stream.extra_rounds, header)
+        if links:
+            header = replace(header, links=tuple(links))
+            self.stream = Stream(header, stream.device, stream.weights)
 
     def _finish(self, person: int, chunk: int) -> None:
         """Adds to one chunk what its tokens do not say."""
@@ -245,11 +245,14 @@ class Encoding:
 
     def _add_curves(self, person: int, chunk: int, body: Float64) -> None:
         """Adds curves of the joints outside the body, relative to it as it is decoded."""
-        stream = self.stream
-        points = to_model_axes(self._rows(person, chunk)[:, stream.extra], self.clip.up)
+        stream, points = self.stream, self._outside(person, chunk)
         self.people[person][chunk].extra = encode_extra(
             points, body, stream.extra, stream.extra_rounds, stream.header
         )
+
+    def _outside(self, person: int, chunk: int) -> Float64:
+        """(F, E, D) true joints outside the body, in the models' axes; NaN if missing."""
+        return to_model_axes(self._rows(person, chunk)[:, self.stream.extra], self.clip.up)
 
     def known(self, person: int, chunk: int, body: Float64 | None = None) -> Float64:
         """(F, K, D) keypoints in the models' axes as tokens and curves have them, which it adds;

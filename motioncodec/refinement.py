@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from motioncodec.articulated import Body, Link
 from motioncodec.bitstream.header import MODEL_RATE, step_exponent, step_size
+from motioncodec.bitstream.magnitudes import cheapest
 from motioncodec.bitstream.refinement import (
     SLOTS,
-    SYMBOLS,
     Jointed,
     network_bits,
     plain_bits,
@@ -217,12 +217,7 @@ def thrifty(exact: Float64, posed: Posed | None, price: float) -> Integers:
             columns = list(jointed.slots) if jointed and mine == 0 else slice(first, None)
             bits = kinds()
             here, top = size[..., columns], most[..., columns]
-            best, least = top, np.full(top.shape, np.inf)
-            for tried in (top, np.maximum(top - 1, 0), np.zeros_like(top)):
-                symbol = np.minimum(tried, SYMBOLS - 1).astype(np.int64)
-                cost = (here - tried) ** 2 + price * bits[which, symbol]
-                best, least = np.where(cost < least, tried, best), np.minimum(cost, least)
-            best = np.where(top >= SYMBOLS, top, best)
+            best = cheapest(here, top, which, bits, price)
             out[..., columns] = np.sign(exact[..., columns]) * best
     return out
 

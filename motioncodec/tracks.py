@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -425,7 +426,7 @@ def _carried(u: Float64, v: Float64) -> Float64:
 
 
 def find_links(
-    points: Float64, body: Float64, extra: list[int], header: Header
+    points: Float64, body: Float64, extra: list[int], rounds: list[list[int]], header: Header
 ) -> list[Link | None]:
     """Links of joints outside the body, each of which saves more bits of the curve than it takes.
 
@@ -433,7 +434,8 @@ def find_links(
         points: (F, E, 3) in the models' axes, NaN where missing.
         body: (F, K, 3) decoded covered joints; the rest is ignored.
         extra: the E joints.
-        header: with references.
+        rounds: from :func:`extra_order`.
+        header: with references, and no links yet.
     """
     step, stride, frames = step_size(header.keypoint_step), header.stride, len(points)
     hold = _hold(frames, stride)
@@ -452,9 +454,9 @@ def find_links(
         found = synthesise(curve, step, stride)[:frames]
         return float(np.log2(1 + 2 * sizes[sizes > 0]).sum()) * often, base + found
 
-    for i in (i for some_ready in extra_order(extra, header.references) for i in some_ready):
+    for i in chain.from_iterable(rounds):
         joint, reference = extra[i], header.references[i]
-        base = np.zeros((frames, 3)) if reference == joint else known[:, reference]
+        base = _bases(known, extra, header, [i])[:, 0]
         plain, known[:, joint] = coded(base, i)
         rows = some[~np.isnan(points[some, i, 0])]
         others = np.array([one for one in ready if one != reference])

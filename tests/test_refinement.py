@@ -18,16 +18,14 @@ from hypothesis import strategies as st
 
 from motioncodec.bitstream.bones import slots_of
 from motioncodec.bitstream.entropy import TOTAL, Decoder, Encoder
+from motioncodec.bitstream.magnitudes import LEVELS, SYMBOLS, level_of
 from motioncodec.bitstream.refinement import (
     BANDS,
-    LEVELS,
     SHAPES,
     SLOTS,
-    SYMBOLS,
     Jointed,
     code_coefficients,
     code_corrections,
-    level_of,
     network,
     step_class,
     tables,

@@ -16,17 +16,25 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.entropy import TOTAL, AdaptiveTables, Coder, code_natural, code_signs
-from motioncodec.bitstream.refinement import counts_of
+from motioncodec.bitstream.entropy import AdaptiveTables, Coder, code_signs
+from motioncodec.bitstream.magnitudes import (
+    LARGEST,
+    SYMBOLS,
+    bits_of,
+    cheapest,
+    code_magnitudes,
+    counts_of,
+    diagonals,
+    level_of,
+)
 from motioncodec.bitstream.trajectory import BLOCK, MAX_KNOT, Curve
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
-BANDS, LEVELS, SYMBOLS = 8, 14, 18
-"""Tables of sines: by band of frequency and level of activity; of magnitudes 0 to 16, and 17 for
-more."""
+BANDS, LEVELS = 8, 14
+"""Tables of sines: by band of frequency and level of activity."""
 
 KNOT_TABLES = 11
 """Of what knots differ by: levels 0 to 9 of activity, and the last for the first difference."""
@@ -39,14 +47,6 @@ GAINS = 512, 1024, 8192
 """What a symbol counts as beside the 65,536 that tables start with: sines, knots, lengths."""
 
 _BANDS = np.array([0, 1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6] + [7] * 18)
-_LARGEST = 4095
-_LEVEL_FROM = np.ceil(2.0 ** (np.arange(1, LEVELS) / 2) - 1e-9).astype(np.int64) - 1
-
-
-def level_of(activity: Integers, levels: int = LEVELS) -> Integers:
-    """Level of an activity: floor(2 log2(1 + activity)), below ``levels``."""
-    out: Integers = np.searchsorted(_LEVEL_FROM[: levels - 1], activity, side="right")
-    return out
 
 
 @cache
@@ -67,25 +67,6 @@ class CurveTables:
         )
 
 
-def activity(magnitudes: Integers, block: Integers, k: Integers) -> Integers:
-    """(n, E, D) activity about some blocks' frequencies.
-
-    Args:
-        magnitudes: (B + 1, 34, E, D), at block + 1 and k + 2; 0 where nothing is known.
-    """
-    m, b, at = magnitudes, block + 1, k + 2
-    below, before = m[b, at - 1], m[b - 1, at]
-    joint = (below + before).sum(axis=2, keepdims=True)
-    out: Integers = 2 * below + 2 * m[b, at - 2] + before + m[b - 1, at + 1] + joint
-    return out
-
-
-def knot_activity(before: Integers) -> Integers:
-    """(E, D) magnitudes of the last differences to activity."""
-    out: Integers = before + before.sum(axis=1, keepdims=True)
-    return out
-
-
 def code_curves(coder: Coder, given: Curve, here: Bool, tables: CurveTables) -> Curve:
     """Writes curves and returns them, or reads as many.
 
@@ -96,7 +77,7 @@ def code_curves(coder: Coder, given: Curve, here: Bool, tables: CurveTables) -> 
         tables: which adapt.
 
     Raises:
-        ContainerError: a knot is above :data:`MAX_KNOT`, or a block has too many frequencies.
+        ContainerError: a knot is above :data:`MAX_KNOT`.
     """
     count = int(here.sum())
     blocks = len(given.sines)
@@ -115,11 +96,11 @@ def code_curves(coder: Coder, given: Curve, here: Bool, tables: CurveTables) -> 
 def _code_knots(coder: Coder, given: Integers, tables: CurveTables) -> Integers:
     out = np.zeros_like(given)
     out[0] = _code_firsts(coder, given[0], tables.lengths)
-    rows = np.full(given[0].shape, KNOT_TABLES - 1, np.int64)
+    rows = _knot_rows(given[0], first=True)
     for at in range(1, len(given)):
         differences = given[at] - given[at - 1]
-        found = _magnitudes(coder, np.abs(differences), rows, tables.knots)
-        rows = level_of(knot_activity(np.minimum(found, _LARGEST)), KNOT_TABLES - 1)
+        found = _adapting(coder, np.abs(differences), rows, tables.knots)
+        rows = _knot_rows(found)
         out[at] = out[at - 1] + code_signs(coder, differences, found)
         if np.abs(out[at]).max() > MAX_KNOT:
             raise ContainerError(f"knot: expected at most {MAX_KNOT} steps, found more")
@@ -151,38 +132,44 @@ def _code_sines(coder: Coder, given: Integers, tables: CurveTables) -> Integers:
     wanted = counts_of(given.reshape(blocks, size, -1))
     counts = np.array([coder.bits(int(one), 5) for one in wanted.tolist()], np.int64)
     sizes = np.abs(given)
-    known = np.zeros((blocks + 1, size + 3, *given.shape[2:]), np.int64)
     found = np.zeros_like(given)
-    every = np.arange(blocks)
-    ends = 2 * every + counts
-    for step in range(int(ends.max(initial=0))):
-        block = every[(step >= 2 * every) & (step < ends)]
-        if not len(block):
-            continue
-        k = step - 2 * block
-        rows = _BANDS[k][:, None, None] * LEVELS + level_of(activity(known, block, k))
-        found[block, k] = _magnitudes(coder, sizes[block, k], rows, tables.sines)
-        known[block + 1, k + 2] = np.minimum(found[block, k], _LARGEST)
+    known = _known(found)
+    for block, k in diagonals(counts):
+        rows = _sine_rows(known, block, k)
+        found[block, k] = _adapting(coder, sizes[block, k], rows, tables.sines)
+        known[block + 1, k + 2] = np.minimum(found[block, k], LARGEST)
     return code_signs(coder, given, found)
 
 
-def _magnitudes(coder: Coder, sizes: Integers, rows: Integers, tables: AdaptiveTables) -> Integers:
-    """Magnitudes of any shape, each under its row of tables, which take them in: symbols, then
-    what those above 16 have above it."""
+def _adapting(coder: Coder, sizes: Integers, rows: Integers, tables: AdaptiveTables) -> Integers:
+    """Magnitudes of any shape, each under its row of tables, which take them in."""
     flat = rows.reshape(-1)
-    symbols = np.minimum(sizes, SYMBOLS - 1).reshape(-1)
-    got = coder.many(symbols, tables.frequencies[flat]).reshape(sizes.shape).copy()
-    tables.adapt(flat, got.reshape(-1))
-    for at in np.argwhere(got == SYMBOLS - 1).tolist():
-        got[tuple(at)] += code_natural(coder, int(sizes[tuple(at)]) - (SYMBOLS - 1))
-    return got
+    found = code_magnitudes(coder, sizes, tables.frequencies[flat])
+    tables.adapt(flat, np.minimum(found, SYMBOLS - 1).reshape(-1))
+    return found
+
+
+def _knot_rows(sizes: Integers, *, first: bool = False) -> Integers:
+    """(E, D) tables of differences behind those of such magnitudes, or of the first ones."""
+    if first:
+        return np.full(sizes.shape, KNOT_TABLES - 1, np.int64)
+    known = np.minimum(sizes, LARGEST)
+    return level_of(known + known.sum(axis=1, keepdims=True), KNOT_TABLES - 1)
+
+
+def _sine_rows(known: Integers, block: Integers, k: Integers) -> Integers:
+    """(n, E, D) tables of some blocks' frequencies, by what is :func:`_known`."""
+    b, at = block + 1, k + 2
+    below, before = known[b, at - 1], known[b - 1, at]
+    joint = (below + before).sum(axis=2, keepdims=True)
+    about = 2 * below + 2 * known[b, at - 2] + before + known[b - 1, at + 1] + joint
+    return _BANDS[k][:, None, None] * LEVELS + level_of(about, LEVELS)
 
 
 @cache
 def _bits() -> NDArray[np.float64]:
     """(BANDS x LEVELS, SYMBOLS) bits of a magnitude and its sign under the tables' beginnings."""
-    out: NDArray[np.float64] = np.log2(TOTAL / _first_tables()[0]) + (np.arange(SYMBOLS) > 0)
-    return out
+    return bits_of(_first_tables()[0])
 
 
 def thrifty(exact: NDArray[np.float64], joints: int, price: float) -> Integers:
@@ -198,15 +185,9 @@ def thrifty(exact: NDArray[np.float64], joints: int, price: float) -> Integers:
     out = top
     block, k = (at.reshape(-1) for at in np.indices((len(exact), BLOCK - 1)))
     for _ in range(2):
-        known = _known(out.astype(np.int64), joints)
-        rows = _BANDS[k][:, None, None] * LEVELS + level_of(activity(known, block, k))
+        rows = _sine_rows(_known(_by_joint(out.astype(np.int64), joints)), block, k)
         rows = rows.reshape(len(exact), BLOCK - 1, exact.shape[1]).transpose(0, 2, 1)
-        best, least = top, np.full(top.shape, np.inf)
-        for tried in (top, np.maximum(top - 1, 0), np.zeros_like(top)):
-            cost = (size - tried) ** 2
-            cost += price * _bits()[rows, np.minimum(tried, SYMBOLS - 1).astype(np.int64)]
-            best, least = np.where(cost < least, tried, best), np.minimum(cost, least)
-        out = np.where(top >= SYMBOLS, top, best)
+        out = cheapest(size, top, rows, _bits(), price)
     return (np.sign(exact) * out).astype(np.int64)
 
 
@@ -216,12 +197,10 @@ def _by_joint(sines: Integers, joints: int) -> Integers:
     return sines.reshape(blocks, joints, channels // joints, size).transpose(0, 3, 1, 2)
 
 
-def _known(magnitudes: Integers, joints: int) -> Integers:
-    """(B, C, 31) magnitudes as :func:`activity` wants them."""
-    blocks = len(magnitudes)
-    along = _by_joint(magnitudes, joints)
-    out = np.zeros((blocks + 1, BLOCK + 2, *along.shape[2:]), np.int64)
-    out[1:, 2:-1] = np.minimum(along, _LARGEST)
+def _known(along: Integers) -> Integers:
+    """(B + 1, 34, E, D) of (B, 31, E, D) magnitudes, at block + 1 and k + 2, 0 about them."""
+    out = np.zeros((len(along) + 1, BLOCK + 2, *along.shape[2:]), np.int64)
+    out[1:, 2:-1] = np.minimum(along, LARGEST)
     return out
 
 
@@ -230,17 +209,16 @@ def count_contexts(curve: Curve, joints: int) -> tuple[NDArray[np.float64], ...]
     tables are fitted to."""
     blocks = len(curve.sines)
     out = tuple(np.zeros(shape) for shape in SHAPES)
-    known = _known(np.abs(curve.sines), joints)
     sines = _by_joint(np.abs(curve.sines), joints)
     counts = counts_of(curve.sines.transpose(0, 2, 1))
     block, k = np.nonzero(np.arange(BLOCK - 1) < counts[:, None])
-    rows = _BANDS[k][:, None, None] * LEVELS + level_of(activity(known, block, k))
+    rows = _sine_rows(_known(sines), block, k)
     np.add.at(out[0], (rows, np.minimum(sines[block, k], SYMBOLS - 1)), 1)
     knots = curve.knots.reshape(blocks + 1, joints, -1)
-    rows = np.full(knots[0].shape, KNOT_TABLES - 1, np.int64)
+    rows = _knot_rows(knots[0], first=True)
     for sizes in np.abs(np.diff(knots, axis=0)):
         np.add.at(out[1], (rows, np.minimum(sizes, SYMBOLS - 1)), 1)
-        rows = level_of(knot_activity(np.minimum(sizes, _LARGEST)), KNOT_TABLES - 1)
+        rows = _knot_rows(sizes)
     lengths = [int(size).bit_length() for size in np.abs(knots[0]).reshape(-1).tolist()]
     out[2][0] += np.bincount(lengths, minlength=LENGTHS)
     return out

@@ -17,6 +17,7 @@ from typing import Any
 import msgpack
 import zstandard
 
+from motioncodec.bitstream.container import decode_varint, encode_varint
 from motioncodec.errors import ContainerError
 
 WINDOW = 32
@@ -395,11 +396,7 @@ def _pack_links(links: tuple[Link | None, ...], references: tuple[int, ...]) -> 
             continue
         out[i // 8] |= 1 << i % 8
         for partner in link.partners:
-            left = _zigzag(partner - reference)
-            while left > 0x7F:
-                out.append(left & 0x7F | 0x80)
-                left >>= 7
-            out.append(left)
+            out += encode_varint(_zigzag(partner - reference))
         out += bytes(weight & 0xFF for weight in link.weights)
     return bytes(out)
 
@@ -420,22 +417,14 @@ def _links(
                 continue
             partners = []
             for _ in range(2):
-                told = shift = 0
-                while True:
-                    byte = data[at]
-                    told |= (byte & 0x7F) << shift
-                    at, shift = at + 1, shift + 7
-                    if byte < 0x80:
-                        break
-                    if shift > 21:
-                        raise IndexError
+                told, at = decode_varint(data, at)
                 partners.append(reference + _unzigzag(told))
             weights = [(data[at + j] ^ 0x80) - 0x80 for j in range(3)]
             at += 3
             if min(partners) < 0 or -128 in weights:
-                raise IndexError
+                raise ContainerError("a joint or a weight that cannot be")
             out.append(Link((partners[0], partners[1]), (weights[0], weights[1], weights[2])))
-    except IndexError:
+    except (ContainerError, IndexError):
         at = -1
     if at != len(data) or dims != 3 or _APART not in packed or flags >> len(references):
         raise ContainerError(

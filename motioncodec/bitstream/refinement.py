@@ -18,41 +18,35 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.entropy import TOTAL, Coder, code_natural, code_signs
+from motioncodec.bitstream.entropy import TOTAL, Coder, code_signs
+from motioncodec.bitstream.magnitudes import (
+    LARGEST,
+    LEVELS,
+    SYMBOLS,
+    bits_of,
+    code_magnitudes,
+    counts_of,
+    diagonals,
+    level_of,
+    steps,
+)
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
-BANDS, LEVELS, SYMBOLS = 12, 16, 18
-"""Tables of plain channels: by band of frequency and level of activity; of magnitudes 0 to 16, and
-17 for more."""
+BANDS = 12
+"""Tables of plain channels: by band of frequency and level of activity."""
 
 SLOTS = 60
 """Channels of a body, three for each canonical joint; most bodies have but some of them."""
 
-_LARGEST = 4095
-"""Magnitudes count as no more than this in contexts."""
-
-
-def _steps(count: int) -> Integers:
-    """Least whole numbers n of which floor(2 log2(1 + n)) is 1, 2, ... count - 1."""
-    return np.ceil(2.0 ** (np.arange(1, count) / 2) - 1e-9).astype(np.int64) - 1
-
-
-_LEVEL_FROM = _steps(LEVELS)
-_BAND_FROM = _steps(BANDS)
+_BAND_FROM = steps(BANDS)
 
 _LOGARITHMS: Float64 = np.searchsorted(
-    np.ceil(2.0 ** (np.arange(1, 193) / 16) - 1e-9) - 1, np.arange(_LARGEST + 1), side="right"
+    np.ceil(2.0 ** (np.arange(1, 193) / 16) - 1e-9) - 1, np.arange(LARGEST + 1), side="right"
 ).astype(np.float64)
 """floor(16 log2(1 + n))."""
-
-
-def level_of(activity: Integers) -> Integers:
-    """Level of an activity: floor(2 log2(1 + activity)), at most :data:`LEVELS` - 1."""
-    out: Integers = np.searchsorted(_LEVEL_FROM, activity, side="right")
-    return out
 
 
 @cache
@@ -141,7 +135,7 @@ class Contexts:
 
     def put(self, window: Integers, k: Integers, magnitudes: Integers) -> None:
         """Notes (n, C) magnitudes of some windows' frequencies."""
-        known = np.minimum(magnitudes, _LARGEST)
+        known = np.minimum(magnitudes, LARGEST)
         self._body[window + 2, k + 3] = _LOGARITHMS[known[:, : self.first]]
         self._plain[window + 2, k + 3] = known[:, self.first :]
 
@@ -198,22 +192,13 @@ def tables_of(given: Integers, jointed: Jointed | None) -> tuple[Integers, Integ
 @cache
 def plain_bits() -> Float64:
     """(BANDS x LEVELS, SYMBOLS) bits of a magnitude and its sign under :func:`tables`."""
-    out: Float64 = np.log2(TOTAL / tables()) + (np.arange(SYMBOLS) > 0)
-    return out
+    return bits_of(tables())
 
 
 @cache
 def network_bits() -> Float64:
     """The same of the network's tables."""
-    out: Float64 = np.log2(TOTAL / network()["tables"]) + (np.arange(SYMBOLS) > 0)
-    return out
-
-
-def counts_of(given: Integers) -> Integers:
-    """(W,) frequencies of each window up to the last that is not all 0."""
-    there: NDArray[np.bool_] = np.any(given, axis=2)
-    last = there.shape[1] - there[:, ::-1].argmax(axis=1)
-    return np.where(there.any(axis=1), last, 0)
+    return bits_of(network()["tables"].astype(np.int64))
 
 
 def code_coefficients(coder: Coder, given: Integers, jointed: Jointed | None = None) -> Integers:
@@ -240,32 +225,17 @@ def code_coefficients(coder: Coder, given: Integers, jointed: Jointed | None = N
     slots = list(jointed.slots) if jointed else []
     rest = np.arange(contexts.first, channels)
     body_tables = network()["tables"].astype(np.int64) if jointed else tables()
-    every = np.arange(windows)
-    ends = 2 * every + counts
-    for step in range(int(ends.max(initial=0))):
-        w = every[(step >= 2 * every) & (step < ends)]
-        if not len(w):
-            continue
-        k = step - 2 * w
+    for w, k in diagonals(counts):
         row = np.zeros((len(w), channels), np.int64)
         if slots:
             frequencies = body_tables[contexts.of_body(w, k)]
-            row[:, slots] = _magnitudes(coder, sizes[w, k][:, slots], frequencies)
+            row[:, slots] = code_magnitudes(coder, sizes[w, k][:, slots], frequencies)
         if len(rest):
             frequencies = tables()[contexts.of_plain(w, k)]
-            row[:, rest] = _magnitudes(coder, sizes[w, k][:, rest], frequencies)
+            row[:, rest] = code_magnitudes(coder, sizes[w, k][:, rest], frequencies)
         found[w, k] = row
         contexts.put(w, k, row)
     return code_signs(coder, given, found)
-
-
-def _magnitudes(coder: Coder, sizes: Integers, frequencies: Integers) -> Integers:
-    """(n, C) magnitudes: symbols, then what those above 17 have above it."""
-    symbols = np.minimum(sizes, SYMBOLS - 1).reshape(-1)
-    got = coder.many(symbols, frequencies.reshape(-1, SYMBOLS)).reshape(sizes.shape).copy()
-    for at in np.argwhere(got == SYMBOLS - 1).tolist():
-        got[tuple(at)] += code_natural(coder, int(sizes[tuple(at)]) - (SYMBOLS - 1))
-    return got
 
 
 SHARES = 8
@@ -310,12 +280,10 @@ def code_corrections(coder: Coder, given: Integers, present: NDArray[np.bool_]) 
         found[frame, here] = got > 0
         had = found[frame].astype(np.int64)
     mine = given[found]
-    table = np.broadcast_to(_MAGNITUDES, (mine.size, SYMBOLS))
-    sizes = np.minimum(np.abs(mine), SYMBOLS - 1).reshape(-1)
-    sizes = coder.many(sizes, table).copy() if len(sizes) else sizes
-    for i in np.flatnonzero(sizes == SYMBOLS - 1).tolist():
-        sizes[i] += code_natural(coder, abs(int(mine.reshape(-1)[i])) - (SYMBOLS - 1))
-    sizes = sizes.reshape(mine.shape)
+    sizes = np.abs(mine)
+    if mine.size:
+        table = np.broadcast_to(_MAGNITUDES, (*mine.shape, SYMBOLS))
+        sizes = code_magnitudes(coder, sizes, table)
     out[found] = code_signs(coder, mine, sizes)
     return out
 
