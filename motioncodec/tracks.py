@@ -313,7 +313,9 @@ def keypoint_step(
         bound, mean: largest or mean error that is asked for, in the clip's units; 0 for none.
     """
     if bound or mean:
-        return _PER_BOUND[clip.dims] * bound or _PER_MEAN[clip.dims] * mean
+        step = _PER_BOUND[clip.dims] * bound or _PER_MEAN[clip.dims] * mean
+        # Finer than float32, which keypoints are, nothing is; and knots would not hold it.
+        return max(step, 2.0**-24 * float(np.nanmax(np.abs(clip.keypoints), initial=0.0)))
     coarser = _COARSER[preset]
     if clip.dims == 2:
         return coarser * (min(2.0, scale / 80) if clip.units == "px" else scale / 80)

@@ -423,6 +423,17 @@ def test_any_clip_has_any_rate_from_its_least_on(clip: Clip, rate: float) -> Non
     assert Stream(io.BytesIO(data.getvalue())).clip().frames == clip.frames
 
 
+@pytest.mark.parametrize("asked", [{"bitrate": 1e5}, {"mean_error": 1e-7}])
+def test_no_step_is_finer_than_float32(asked: dict[str, float]) -> None:
+    """A point far off, and more bits than it can use or an error that it cannot have."""
+    points = np.array([[[1000.5, 1001.3, 999.1]]], np.float32)
+    clip = Clip(points, frame_rate=120.0, skeleton=Skeleton(("marker",)))
+    data = io.BytesIO()
+    encode_clip(clip, data, Settings(**asked))
+    found = Stream(io.BytesIO(data.getvalue())).clip()
+    np.testing.assert_allclose(found.keypoints[:, 0], points, atol=1e-3)
+
+
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_bound_that_is_none_is_refused(stick: Clip, bound: float) -> None:
     with pytest.raises(UsageError, match="max error: expected a number above 0"):
