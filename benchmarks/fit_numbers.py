@@ -1,8 +1,9 @@
-"""Fits the tables that numbers start from (motioncodec/bitstream/numbers.bin) to training clips.
+"""Fits what numbers start from (motioncodec/bitstream) to training clips: predictors.bin, the ways in
+which values foretell the next one, and numbers.bin, the tables of what is left.
 
-usage: python benchmarks/fit_numbers.py TRAIN_DIR [--clips 200]
+usage: python benchmarks/fit_numbers.py TRAIN_DIR [--clips 200] [--only predictors]
 
-The tables are part of the format: to run this again makes another format.
+Both are part of the format: to run this again makes another format.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ import numpy as np
 
 from motioncodec.bitstream import numbers
 from motioncodec.bitstream.entropy import normalise
-from motioncodec.clip import Clip
+from motioncodec.bitstream.numbers import BLOCK, PREDICTORS, TAPS
+from motioncodec.clip import METRES, Clip
 from motioncodec.io import read_clip
 from motioncodec.lossless import find_exact
-from motioncodec.prediction import find_numbers
+from motioncodec.prediction import find_numbers, values_of
 from motioncodec.refinement import correction_step, kept_bound
 
 BOUNDS = (40.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.2, 0.02)
+FINE = (5.0, 2.0, 1.0, 0.2, 0.02, 0.002)
+"""Bounds of numbers that tables and predictors are fitted to."""
 FRAMES = 600
+ROUNDS = 6
+PARTS = 4096
 
 
 def counts_of(clip: Clip) -> np.ndarray:
@@ -37,20 +43,88 @@ def counts_of(clip: Clip) -> np.ndarray:
     return total
 
 
+def blocks_of(clip: Clip, bound: float, every: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, BLOCK, D, TAPS) what values before the last differ from it by, and (n, BLOCK, D) what the
+    next one does, of joints that are there throughout, one frame in ``every`` counting."""
+    rows = clip.keypoints[::every, 0][:FRAMES].astype(np.float64) * METRES[clip.units]
+    rows = rows[:, ~np.isnan(rows).any(axis=(0, 2))]
+    step, kept = correction_step(bound / 1000, clip.dims), kept_bound(bound / 1000, 0.0)
+    found = find_numbers(rows / step, floats=False, reach=kept / step)
+    values = values_of(found, np.ones(rows.shape[:2], bool))
+    windows = np.lib.stride_tricks.sliding_window_view(values, TAPS + 2, axis=0)[..., ::-1]
+    count = len(windows) // BLOCK
+    shape = (count, BLOCK, *windows.shape[1:])
+    some = windows[: count * BLOCK].reshape(shape).swapaxes(1, 2).reshape(-1, BLOCK, 3, TAPS + 2)
+    return some[..., 2:] - some[..., 1:2], some[..., 0] - some[..., 1]
+
+
+def bits_of(off: np.ndarray) -> np.ndarray:
+    """(n,) about what (n, BLOCK, D) differences cost."""
+    return (BLOCK * np.log2(1 + 5.4 * np.abs(np.rint(off)).mean(axis=1))).sum(axis=-1)
+
+
+def fitted(before: np.ndarray, after: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """(TAPS,) least squares, in which all blocks count alike."""
+    off = np.abs(after - before @ start).mean(axis=1, keepdims=True)
+    weight = np.broadcast_to(1 / (0.3 + off), after.shape).reshape(-1)
+    a = before.reshape(-1, TAPS) * weight[:, None]
+    b = after.reshape(-1) * weight
+    out: np.ndarray = np.linalg.solve(a.T @ a + 1e-3 * np.eye(TAPS), a.T @ b)
+    return out
+
+
+def fit_predictors(clips: list[Clip]) -> np.ndarray:
+    """(PREDICTORS, TAPS): every block goes to the way that is best for it, ways are fitted to their
+    blocks, and so on; then each way becomes two."""
+    parts = []
+    for at, clip in enumerate(clips):
+        rate = max(round(clip.frame_rate / 30), 1)
+        for i, bound in enumerate(FINE):
+            parts.append(blocks_of(clip, bound, rate if (at + i) % 2 else 1))
+    before = np.concatenate([a for a, _ in parts])
+    after = np.concatenate([b for _, b in parts])
+    ways = [fitted(before, after, np.zeros(TAPS))]
+    while True:
+        for _ in range(ROUNDS):
+            cost = np.stack([bits_of(after - before @ way) for way in ways], axis=1)
+            best = cost.argmin(axis=1)
+            ways = [fitted(before[best == i], after[best == i], way) for i, way in enumerate(ways)]
+        use = np.bincount(best, minlength=len(ways))
+        print(len(ways), f"{cost.min(axis=1).mean() / BLOCK / 3:.4f} bits", use, flush=True)
+        if len(ways) == PREDICTORS:
+            return np.array(ways)[np.argsort(-use)]
+        # Blocks that a way suits badly pull its twin their way.
+        rest = [np.argsort(cost[:, i] + 1e9 * (best != i))[: use[i]] for i in range(len(ways))]
+        ways += [
+            fitted(before[mine[len(mine) // 2 :]], after[mine[len(mine) // 2 :]], np.zeros(TAPS))
+            for mine in rest
+        ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("train", type=Path)
     parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--only", choices=["predictors", "tables"])
     options = parser.parse_args()
     paths = sorted(options.train.glob("*.npz"))
     paths = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[: options.clips]]
+    folder = Path(numbers.__file__).parent
+    if options.only != "tables":
+        some = [clip for clip in map(read_clip, paths) if clip.frames > 4 * BLOCK]
+        found = fit_predictors(some)
+        (folder / "predictors.bin").write_bytes(np.rint(found * PARTS).astype("<i2").tobytes())
+        numbers.predictors.cache_clear()
+        print("predictors.bin:", found.round(2).tolist())
+    if options.only == "predictors":
+        return
     counts = np.zeros((), np.int64)
     for path in paths:
         counts = counts + counts_of(read_clip(path))
     # A table that was hardly ever asked leans on those of its kind.
     lean = counts.sum(axis=2, keepdims=True) + 1e-3
     out = normalise(counts + 8.0 * lean / lean.sum(axis=-1, keepdims=True) + 0.02)
-    path = Path(numbers.__file__).with_name("numbers.bin")
+    path = folder / "numbers.bin"
     path.write_bytes(out.astype("<u2").tobytes())
     print(f"{path.name}: {path.stat().st_size} bytes from {int(counts.sum()):,} numbers")
 

@@ -29,7 +29,7 @@ from motioncodec.heatmap.placement import (
 )
 from motioncodec.lossless import find_exact
 from motioncodec.plan import Settings, plan
-from motioncodec.prediction import find_numbers, values_of
+from motioncodec.prediction import fill, find_ways, values_of
 from motioncodec.refinement import (
     BOUND_PRICE,
     PRICE,
@@ -96,6 +96,8 @@ class Encoding:
         self.stream = Stream(header, settings.device, weights)
         self.price = BOUND_PRICE if header.bound else PRICE
         self._whole: dict[int, Samples] = {}
+        # Chunks of a person alone that were coded to know their size.
+        self._coded: dict[int, bytes] = {}
         self.people = [self._place(person) for person in range(clip.persons)]
 
     def write(self, target: BinaryIO, progress: Progress | None = None) -> int:
@@ -136,7 +138,10 @@ class Encoding:
             near = range(max(chunk - reach, 0), min(chunk + reach + 1, self.stream.header.chunks))
             if all(mine[c].in_numbers or not mine[c].present for c in near):
                 mine[chunk].drop_tokens()
-        data = encode_chunk([mine[chunk] for mine in self.people], self.stream.layout(chunk))
+        some = [mine[chunk] for mine in self.people]
+        data = self._coded.pop(chunk, None)
+        if data is None or (some[0].in_numbers and some[0].placed):
+            data = encode_chunk(some, self.stream.layout(chunk))
         for mine in self.people:
             mine[chunk].forget()
         return data
@@ -327,15 +332,21 @@ class Encoding:
         found = stream.refine(known, mine, person, chunk)
         one.corrections = find_corrections(true - found, header.bound, kept)
         step = correction_step(header.bound, header.dims)
-        numbers = find_numbers(rows / step, floats=False, reach=kept / step)
-        bare = PersonChunk(one.missing, confidence=one.confidence, numbers=numbers)
         layout = stream.layout(chunk)
         alone = replace(layout, jointed=layout.jointed[person : person + 1])
-        if len(encode_chunk([bare], alone)) < len(encode_chunk([one], alone)):
-            one.numbers, one.in_numbers = numbers, True
+        data = encode_chunk([one], alone)
+        numbers, bits = find_ways(rows / step, floats=False)
+        if bits < _HOPELESS * 8 * len(data):
+            numbers = fill(numbers, rows / step, kept / step)
+            bare = PersonChunk(one.missing, confidence=one.confidence, numbers=numbers)
+            in_numbers = encode_chunk([bare], alone)
+            if len(in_numbers) < len(data):
+                one.numbers, one.in_numbers, data = numbers, True, in_numbers
+        if len(self.people) == 1:
+            self._coded[chunk] = data
         # What decoding makes of it, in float32, is what was promised.
         if one.numbers is not None:
-            back = values_of(numbers, ~one.missing) * step
+            back = values_of(one.numbers, ~one.missing) * step
         else:
             back = from_model_axes(stream.refine(known, mine, person, chunk), header.up)
         off = np.linalg.norm(back.astype(np.float32).astype(np.float64) - rows, axis=-1)
@@ -439,6 +450,9 @@ for: beyond, next to nothing is left of them."""
 
 _STIFF = 0.05
 """Mean distance, in steps and by coordinate, from true keypoints that rigid bodies may keep."""
+
+_HOPELESS = 1.4
+"""Times the bits of tokens and all that numbers are thought to take where they are not tried."""
 
 _FAR = 1 << 29
 """Steps that a joint is off where it is thought to be, at most."""

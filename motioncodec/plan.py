@@ -214,6 +214,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         bound=bound,
         promised=_in_units(clip, settings.max_error, 0.0, "max error") if settings.off_by else 0.0,
         lossless=settings.lossless,
+        learned=settings.lossless or bound > 0,
     )
     header.check_size(len(clip.skeleton))
     return header, weights

@@ -42,7 +42,7 @@ WINDOW = 64
 LONGEST = 1024
 """Clip frames in a window at most, or about as many."""
 
-STEP = 2.2
+STEP = 2.6
 """Step of the coefficients over the bound: on training clips the sum of coefficients and
 corrections is least about here."""
 

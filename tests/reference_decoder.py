@@ -344,6 +344,12 @@ def numbers_of(name: str, *shape: int) -> Any:
 
 EVEN = (1 << 15, 1 << 15)
 
+PREDICTORS = [
+    [(weight - (weight >> 15 << 16)) / 4096 for weight in row]
+    for row in numbers_of("predictors.bin", 16, 7)
+]
+"""9.9."""
+
 
 def half_octaves(number: int, most: int) -> int:
     """8.9: floor(2 log2(1 + number)), at most so many: the largest k with 2^k <= (1 + number)^2."""
@@ -505,6 +511,57 @@ def corrections(
     return found
 
 
+def later_corrections(
+    coder: Range, gone: list[list[bool]], dims: int, flags: Adaptive, sizes: Adaptive
+) -> dict[tuple[int, int], list[int]]:
+    """8.13: corrections[frame, joint]."""
+    if not coder.bits(1):
+        return {}
+    found: dict[tuple[int, int], list[int]] = {}
+    rates = [2048] * len(gone)
+    since: list[tuple[Any, int]] = []
+    for frame in range(len(gone[0])):
+        near = sum(at in (frame - 1, frame - 2) for at, _ in found)
+        there = sum(not line[frame - 1] for line in gone) if frame else 0
+        crowd = half_octaves(20 * near // max(there, 1), 8)
+        for joint, line in enumerate(gone):
+            if line[frame]:
+                continue
+            at = ((frame - 1, joint) in found, crowd, half_octaves(rates[joint] // 1024, 12))
+            got = coder.table(flags.frequencies[at])
+            since.append((at, got))
+            rates[joint] += (65_536 * got - rates[joint]) // 16
+            if got:
+                found[frame, joint] = []
+        if frame % 8 == 7:
+            flags.adapt(since)
+            since = []
+    turns = [sorted(frame for frame, other in found if other == j) for j in range(len(gone))]
+    for turn in range(max(map(len, turns), default=0)):
+        some = [joint for joint, mine in enumerate(turns) if len(mine) > turn]
+        for k in range(dims):
+            rows = []
+            for joint in some:
+                frame, age, last = turns[joint][turn], 0, 0
+                if turn:
+                    before = turns[joint][turn - 1]
+                    gap = frame - before
+                    age = 0 if gap > 8 else 2 if gap <= 2 else 1
+                    last = min(found[before, joint][k], 2) if age else 0
+                so_far = min(sum(found[frame, joint]), 2)
+                rows.append((age, last, so_far, int(k == dims - 1)))
+            got = [coder.table(sizes.frequencies[row]) for row in rows]
+            for joint, symbol in zip(some, got):
+                more = coder.natural() if symbol == 17 else 0
+                found[turns[joint][turn], joint].append(symbol + more)
+            sizes.adapt(list(zip(rows, got)))
+    for value in found.values():
+        for k, number in enumerate(value):
+            if number and coder.table(EVEN):
+                value[k] = -number
+    return found
+
+
 def finish(coder: Range, values: list[list[int]], last: int) -> None:
     """8.9, points 3 and 4: more for the last symbol, then signs."""
     for value in values:
@@ -562,6 +619,19 @@ class Adaptive:
         }  # fmt: skip
         return cls(rows, 512)
 
+    @classmethod
+    def of_corrections(cls) -> tuple[Adaptive, Adaptive]:
+        words = numbers_of("corrections.bin", 192 + 54 * 18)
+        flags = {
+            (bool(at // 96), at // 12 % 8, at % 12): [65_536 - words[at], words[at]]
+            for at in range(192)
+        }
+        sizes = {
+            (at // 18, at // 6 % 3, at // 2 % 3, at % 2): words[192 + 18 * at : 210 + 18 * at]
+            for at in range(54)
+        }
+        return cls(flags, 512), cls(sizes, 512)
+
     def adapt(self, seen: list[tuple[Any, int]]) -> None:
         for at, symbol in seen:
             self.counts[at][symbol] += self.gain
@@ -575,7 +645,7 @@ class Adaptive:
 
 
 def numbers(
-    coder: Range, gone: list[list[bool]], dims: int, floats: bool, tables: Adaptive
+    coder: Range, gone: list[list[bool]], dims: int, floats: bool, tables: Adaptive, later: bool
 ) -> dict[tuple[int, int], list[float]]:
     """8.10 and 9.9: values[frame, joint]."""
     frames, joints, axes = len(gone[0]), len(gone), range(dims)
@@ -602,15 +672,25 @@ def numbers(
             words = [coder.bits(32) for _ in range(3 if kind == 3 else 1)]
             weights[joint] = [struct.unpack("<f", struct.pack("<I", word))[0] for word in words]
     linked = [joint for joint in some if kinds[joint]]
+    companions: dict[int, int] = {}
+    for joint in some if later else []:
+        kind = coder.bits(2)
+        if kind == 1:
+            companions[joint] = partners[joint][0]
+        elif kind:
+            companions[joint] = coder.bits(max((joints - 1).bit_length(), 1))
     orders, forms = [dict.fromkeys(some, 2)], [{j: 1 if kinds[j] == 1 else 7 for j in linked}]
+    shares = [dict.fromkeys(companions, 2)]
     for _ in range(-(-frames // 32)):
-        for ways, count, start in ((orders, 3, 1), (forms, 8, 0)):
+        for ways, count, start in (
+            (orders, 16 if later else 3, 1), (shares, 5, 0), (forms, 8, 0)
+        ):  # fmt: skip
             before = ways[-1]
             same = {joint: coder.table([16_384, 49_152]) for joint in before}
             even = [65_536 // count] * count
             even[0] += 65_536 - sum(even)
             ways.append({j: before[j] if same[j] else coder.table(even) + start for j in before})
-    orders, forms = orders[1:], forms[1:]
+    orders, shares, forms = orders[1:], shares[1:], forms[1:]
 
     def form(frame: int, joint: int) -> int:
         there = kinds[joint] and all(not gone[p][frame] for p in partners[joint])
@@ -685,11 +765,15 @@ def numbers(
 
     out: dict[tuple[int, int], list[float]] = {}
     past_of: dict[int, list[list[float]]] = {joint: [] for joint in some}
+    surprises: dict[tuple[int, int], list[float]] = {}
     for frame in range(frames):
         waiting = [joint for joint in some if not gone[joint][frame]]
         while waiting:
             joint = waiting.pop(0)
             past, way = past_of[joint], form(frame, joint)
+            if joint in companions and companions[joint] in waiting:
+                waiting.append(joint)
+                continue
             if not past:
                 out[frame, joint] = [float_at(n) if floats else float(n) for n in first[joint]]
                 past.insert(0, out[frame, joint])
@@ -697,9 +781,19 @@ def numbers(
             if way and any((frame, p) not in out for p in partners[joint]):
                 waiting.append(joint)
                 continue
-            order = min(orders[frame // 32][joint], len(past))
+            order = min(orders[frame // 32][joint], 16 if later else len(past))
             a, b, c = (*past, past[0], past[0])[:3]
-            if order == 1:
+            if later:
+                told = list(a)
+                for i, weight in enumerate(PREDICTORS[order - 1], 1):
+                    value = past[min(i, len(past) - 1)]
+                    told = [x + weight * (y - z) for x, y, z in zip(told, value, a)]
+                alone = told
+                if joint in companions:
+                    part = shares[frame // 32][joint] / 4
+                    other = surprises.get((frame, companions[joint]), [0.0] * dims)
+                    told = [x + part * y for x, y in zip(told, other)]
+            elif order == 1:
                 told = list(a)
             elif order == 2:
                 told = [2 * x - y for x, y in zip(a, b)]
@@ -722,6 +816,8 @@ def numbers(
                 now[k] = add(side, off[frame, joint, k])
             out[frame, joint] = now
             past.insert(0, now)
+            if later:
+                surprises[frame, joint] = [x - y for x, y in zip(now, alone)]
     return out
 
 
@@ -751,10 +847,12 @@ def float_at(at: int) -> float:
     return value
 
 
-def exact(coder: Range, gone: list[list[bool]], dims: int, tables: Adaptive) -> list[int]:
+def exact(
+    coder: Range, gone: list[list[bool]], dims: int, tables: Adaptive, later: bool
+) -> list[int]:
     """8.11: bits of all values, frame by frame."""
     scale = coder.bits(4)
-    values = numbers(coder, gone, dims, scale == 0, tables)
+    values = numbers(coder, gone, dims, scale == 0, tables, later)
     out = [0x7FC0_0000] * (len(gone[0]) * len(gone) * dims)
     for (frame, joint), value in values.items():
         for k, number in enumerate(value):
@@ -889,19 +987,21 @@ def chunk(
     jointed: Sequence[int] = (),
     covered: Sequence[int] = (),
     outside: Sequence[int] = (),
+    later: bool = False,
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
     shared, sure = Adaptive.of_numbers(), Adaptive.of_numbers()
     begun = adaptive_curves() if outside else []
+    corrected = Adaptive.of_corrections()
     out = []
     for number in range(people):
         person: dict[str, Any] = {"missing": missing(coder, frames, joints)}
         out.append(person)
         if lossless:
-            person["exact"] = exact(coder, person["missing"], dims, shared)
+            person["exact"] = exact(coder, person["missing"], dims, shared, later)
             if confidence_bits:
-                person["exact_confidence"] = exact(coder, person["missing"], 1, sure)
+                person["exact_confidence"] = exact(coder, person["missing"], 1, sure, later)
             continue
         if all(all(line) for line in person["missing"]):
             continue
@@ -931,7 +1031,7 @@ def chunk(
         if confidence_bits:
             person["confidence"] = confidence(coder, person["missing"], confidence_bits)
         if in_numbers:
-            person["numbers"] = numbers(coder, person["missing"], dims, False, shared)
+            person["numbers"] = numbers(coder, person["missing"], dims, False, shared, later)
         elif fine:
             about: tuple[Any, ...] = ()
             if jointed:
@@ -945,5 +1045,9 @@ def chunk(
                 about = slots, len(learned), jointed[number]
             person["fine"] = coefficients(coder, *fine, *about)
             if bounded:
-                person["corrections"] = corrections(coder, person["missing"], dims)
+                person["corrections"] = (
+                    later_corrections(coder, person["missing"], dims, *corrected)
+                    if later
+                    else corrections(coder, person["missing"], dims)
+                )
     return out

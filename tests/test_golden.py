@@ -77,8 +77,8 @@ def test_the_golden_symbols_decode() -> None:
 def told(numbers: Numbers | None) -> list[object]:
     if numbers is None:
         return []
-    parts = numbers.first, numbers.orders, numbers.forms, numbers.differences
-    return [numbers.floats, numbers.links, *parts]
+    parts = numbers.first, numbers.orders, numbers.shares, numbers.forms, numbers.differences
+    return [numbers.floats, numbers.learned, numbers.links, numbers.companions, *parts]
 
 
 def exact(one: Exact | None) -> list[object]:
@@ -131,7 +131,7 @@ def test_the_golden_files_decode(name: str) -> None:
             ],
             steps=layout.steps, bounded=layout.bounded, lossless=layout.exact, fine=layout.fine,
             jointed=layout.jointed, covered=layout.covered, stride=layout.stride,
-            outside=layout.outside,
+            outside=layout.outside, later=layout.learned,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()

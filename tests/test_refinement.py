@@ -17,6 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from motioncodec.bitstream.bones import slots_of
+from motioncodec.bitstream.corrections import (
+    CorrectionTables,
+    code_corrections,
+    code_early_corrections,
+)
 from motioncodec.bitstream.entropy import TOTAL, Decoder, Encoder
 from motioncodec.bitstream.magnitudes import LEVELS, SYMBOLS, level_of
 from motioncodec.bitstream.refinement import (
@@ -25,7 +30,6 @@ from motioncodec.bitstream.refinement import (
     SLOTS,
     Jointed,
     code_coefficients,
-    code_corrections,
     network,
     step_class,
     tables,
@@ -159,9 +163,12 @@ def test_corrections_round_trip(
     numbers = np.rint(rng.laplace(0, 3, (frames, joints, dims))).astype(np.int64)
     numbers[~present | (rng.random((frames, joints)) > share)] = 0
     coder = Encoder()
-    code_corrections(coder, numbers, present)
-    again = code_corrections(Decoder(coder.finish()), np.zeros_like(numbers), present)
+    code_corrections(coder, numbers, present, CorrectionTables())
+    code_early_corrections(coder, numbers, present)
+    decoder, none = Decoder(coder.finish()), np.zeros_like(numbers)
+    again = code_corrections(decoder, none, present, CorrectionTables())
     np.testing.assert_array_equal(again, numbers)
+    np.testing.assert_array_equal(code_early_corrections(decoder, none, present), numbers)
 
 
 @given(seed=st.integers(0, 9999), dims=st.sampled_from([2, 3]))

@@ -48,9 +48,9 @@ class Exact:
     gone: Words
 
     @classmethod
-    def empty(cls, frames: int, joints: int, dims: int) -> Exact:
+    def empty(cls, frames: int, joints: int, dims: int, learned: bool = False) -> Exact:
         """Nothing: what reading starts from."""
-        numbers = Numbers.empty(frames, joints, dims, True)
+        numbers = Numbers.empty(frames, joints, dims, True, learned)
         none = np.zeros(0, np.int64)
         return cls(FLOATS, numbers, none, none.astype(np.uint32), none.astype(np.uint32))
 
@@ -71,7 +71,7 @@ def code_exact(coder: Coder, given: Exact, present: Bool, shared: AdaptiveTables
     scale = coder.bits(given.scale, 4)
     asked = given.numbers
     if asked.floats != (scale == FLOATS):
-        asked = Numbers.empty(frames, joints, dims, scale == FLOATS)
+        asked = Numbers.empty(frames, joints, dims, scale == FLOATS, asked.learned)
     numbers = code_numbers(coder, asked, present, shared)
     count = code_natural(coder, len(given.strays))
     if count > frames * joints * dims:

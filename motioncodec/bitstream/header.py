@@ -45,8 +45,8 @@ MAX_TEXT = 1 << 22
 _FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
 _PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
 _CONFIDENCE, _CHUNK, _METADATA, _COVERED = range(15, 19)
-_REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS = 64, 65, 66, 67, 68
-KNOWN_KEYS = frozenset([*range(19), _REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS])
+_REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS, _LEARNED = range(64, 70)
+KNOWN_KEYS = frozenset([*range(19), _REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS, _LEARNED])
 
 SLOWEST, MAX_STRIDE = 20, 64
 """Values a second that curves of extra joints with a stride have at least; the stride at most."""
@@ -115,6 +115,8 @@ class Header:
     stride: clip frames for each value of the curves of joints that no model covers.
     adaptive: these curves are coded under tables that adapt, as all but early files have them.
     links: for each entry of ``references`` a :class:`Link` or None; empty where there is none.
+    learned: keypoints in numbers are foretold by learned predictors and companions, as all but early
+        files have them.
     """
 
     frames: int
@@ -143,6 +145,7 @@ class Header:
     stride: int = 1
     adaptive: bool = False
     links: tuple[Link | None, ...] = ()
+    learned: bool = False
 
     @property
     def model_id(self) -> int:
@@ -225,6 +228,8 @@ class Header:
                 out[_REFINEMENT].append(float(self.promised))
         if self.lossless:
             out[_LOSSLESS] = 1
+        if self.learned:
+            out[_LEARNED] = 1
         if self.stride != 1:
             out[_STRIDE] = self.stride
         if self.ids:
@@ -307,6 +312,7 @@ class Header:
             stride=_whole(packed, _STRIDE, 1, 1, longest_stride(rate)),
             adaptive=_APART in packed,
             links=_links(packed, references, dims),
+            learned=bool(_whole(packed, _LEARNED, 0, 1 if _LEARNED in packed else 0, 1)),
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")

@@ -27,6 +27,7 @@ from motioncodec.bitstream.entropy import (
 )
 from motioncodec.errors import ContainerError
 
+Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
@@ -51,7 +52,20 @@ WEIGHTS = (0, 1, 1, 3)
 """Numbers that it has."""
 
 ORDERS = 3
-"""A coordinate is foretold by its last value, its last two, or its last three."""
+"""A coordinate is foretold by its last value, its last two, or its last three; in early files."""
+
+PREDICTORS, TAPS = 16, 7
+"""Or by the last eight, in one of these ways: its last value and so much of what each of those
+before it differs from that."""
+
+_PARTS = 4096
+"""Parts of a whole that predictors are told in."""
+
+SHARES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+"""Of what a companion's value surprised by, a joint's is foretold to, too."""
+
+ALONE, BY_PARTNER, BY_OTHER = range(3)
+"""Companions: none, the first partner of the joint's link, another joint."""
 
 OWN, LINKED = 0, 7
 """Forms: foretold by itself; 1 to 6, one coordinate of it by a length, the coordinate being
@@ -108,6 +122,13 @@ def tables() -> Integers:
     return np.frombuffer(raw, "<u2").reshape(2, LEVELS, TRENDS, SYMBOLS).astype(np.int64)
 
 
+@cache
+def predictors() -> Float64:
+    """(PREDICTORS, TAPS) weights of the values before the last, less the last."""
+    raw = (files("motioncodec.bitstream") / "predictors.bin").read_bytes()
+    return np.frombuffer(raw, "<i2").reshape(PREDICTORS, TAPS) / _PARTS
+
+
 def fresh_tables() -> AdaptiveTables:
     """Frequencies that begin as :func:`tables` and become those of the differences at hand; of all
     people of a chunk, one after the other."""
@@ -136,29 +157,41 @@ class Numbers:
 
     Attributes:
         floats: numbers count float32 in their order, and not steps.
+        learned: foretold by learned predictors and companions, as all but early files have them.
         first: (K, D) of each joint where it is first there.
         links: for each joint, or None.
-        orders: (B, K) values that a coordinate is foretold by, 1 to :data:`ORDERS`.
+        companions: for each joint another one, or -1.
+        orders: (B, K) which predictor, from 1; or, not learned, how many values a coordinate is
+            foretold by, 1 to :data:`ORDERS`.
+        shares: (B, K) index of :data:`SHARES`; 0 without a companion.
         forms: (B, K).
         differences: (F, K, D) from what was foretold; 0 where missing, and where a joint is first.
     """
 
     floats: bool
+    learned: bool
     first: Integers
     links: list[Link | None]
+    companions: list[int]
     orders: Integers
+    shares: Integers
     forms: Integers
     differences: Integers
 
     @classmethod
-    def empty(cls, frames: int, joints: int, dims: int, floats: bool) -> Numbers:
+    def empty(
+        cls, frames: int, joints: int, dims: int, floats: bool, learned: bool = False
+    ) -> Numbers:
         """All zeros: what reading starts from."""
         blocks = -(-frames // BLOCK)
         return cls(
             floats,
+            learned,
             np.zeros((joints, dims), np.int64),
             [None] * joints,
+            [-1] * joints,
             np.full((blocks, joints), 2, np.int64),
+            np.zeros((blocks, joints), np.int64),
             np.zeros((blocks, joints), np.int64),
             np.zeros((frames, joints, dims), np.int64),
         )
@@ -259,13 +292,18 @@ def code_numbers(coder: Coder, given: Numbers, present: Bool, shared: AdaptiveTa
         shared: tables, which adapt.
     """
     frames, joints, dims = given.differences.shape
-    out = Numbers.empty(frames, joints, dims, given.floats)
+    out = Numbers.empty(frames, joints, dims, given.floats, given.learned)
     if not present.any():
         return out
     out.first = _code_first(coder, given.first, present)
     seen = np.flatnonzero(present.any(axis=0))
     for joint in seen.tolist():
         out.links[joint] = _code_link(coder, given.links[joint], joints, dims, given.floats)
+    if given.learned:
+        for joint in seen.tolist():
+            out.companions[joint] = _code_companion(
+                coder, given.companions[joint], out.links[joint], joints
+            )
     _code_ways(coder, given, out, seen)
     later = later_there(present)
     wanted = np.searchsorted(SIZES, np.abs(given.differences), side="right") - 1
@@ -388,16 +426,34 @@ def _code_link(
     return Link(kind, partners, tuple(weights.tolist()))
 
 
+def _code_companion(coder: Coder, given: int, link: Link | None, joints: int) -> int:
+    partner = -1 if link is None else link.partners[0]
+    kind = coder.bits(ALONE if given < 0 else BY_PARTNER if given == partner else BY_OTHER, 2)
+    if kind == ALONE:
+        return -1
+    if kind == BY_PARTNER and partner >= 0:
+        return partner
+    found = coder.bits(max(given, 0), max(joints - 1, 1).bit_length())
+    if kind != BY_OTHER or found >= joints:
+        raise ContainerError(f"numbers: expected companions among {joints} joints, found others")
+    return found
+
+
 def _code_ways(coder: Coder, given: Numbers, out: Numbers, seen: Integers) -> None:
     """Orders of all joints that are there, and forms of those with links, block by block: whether
     they are as before, and what they are if not."""
     links = {joint: link for joint in seen.tolist() if (link := out.links[joint]) is not None}
     linked = np.array(list(links), np.int64)
     kinds = np.array([link.kind for link in links.values()], np.int64)
+    joined = seen[np.array(out.companions)[seen] >= 0]
     order = np.full(len(seen), 2, np.int64)
+    share = np.full(len(joined), 2, np.int64)
     form = np.where(kinds == LENGTH, 1, LINKED)
+    most = PREDICTORS if given.learned else ORDERS
     for block in range(len(given.orders)):
-        order = _code_way(coder, given.orders[block, seen] - 1, order - 1, ORDERS) + 1
+        order = _code_way(coder, given.orders[block, seen] - 1, order - 1, most) + 1
+        share = _code_way(coder, given.shares[block, joined], share, len(SHARES))
+        out.shares[block, joined] = share
         form = _code_way(coder, given.forms[block, linked], form, FORMS)
         wrong = np.where(kinds == LENGTH, form == LINKED, (form != LINKED) & (form != OWN))
         if wrong.any():

@@ -11,6 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.bones import TWINS, code_bones, code_shape, no_bones, slots_of
+from motioncodec.bitstream.corrections import (
+    CorrectionTables,
+    code_corrections,
+    code_early_corrections,
+)
 from motioncodec.bitstream.curves import CurveTables, code_curves
 from motioncodec.bitstream.entropy import (
     AdaptiveTables,
@@ -28,7 +33,6 @@ from motioncodec.bitstream.prior import Prior, Tokens
 from motioncodec.bitstream.refinement import (
     Jointed,
     code_coefficients,
-    code_corrections,
 )
 from motioncodec.bitstream.trajectory import (
     BLOCK,
@@ -67,6 +71,7 @@ class Layout:
         exact: values are float32 to the bit, and nothing else is written.
         stride: clip frames for each value of the curves.
         outside: which joints the curves are of, where their tables adapt; empty where they do not.
+        learned: numbers are foretold by learned predictors and companions.
     """
 
     frames: int
@@ -86,6 +91,7 @@ class Layout:
     exact: bool = False
     stride: int = 1
     outside: Sequence[int] = ()
+    learned: bool = False
 
     def here(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(20,) canonical joints that are there in any frame."""
@@ -207,8 +213,10 @@ class PersonChunk:
             corrections=np.zeros((layout.frames, layout.joints, layout.dims), np.int64)
             if layout.bounded
             else None,
-            exact=Exact.empty(layout.frames, layout.joints, layout.dims) if layout.exact else None,
-            exact_confidence=Exact.empty(layout.frames, layout.joints, 1)
+            exact=Exact.empty(layout.frames, layout.joints, layout.dims, layout.learned)
+            if layout.exact
+            else None,
+            exact_confidence=Exact.empty(layout.frames, layout.joints, 1, layout.learned)
             if layout.exact and layout.confidence_bits
             else None,
         )
@@ -236,6 +244,11 @@ class _Shared:
     def confidences(self) -> AdaptiveTables:
         """Of numbers that confidences are."""
         return fresh_tables()
+
+    @cached_property
+    def corrections(self) -> CorrectionTables:
+        """Of what is further off than the bound."""
+        return CorrectionTables()
 
     @cached_property
     def curves(self) -> CurveTables:
@@ -331,7 +344,7 @@ def _code_person(
         out.confidence = _code_confidence(coder, given.confidence, missing, layout.confidence_bits)
         note("confidence")
     if in_numbers:
-        empty = Numbers.empty(layout.frames, layout.joints, layout.dims, floats=False)
+        empty = Numbers.empty(layout.frames, layout.joints, layout.dims, False, layout.learned)
         out.numbers = code_numbers(coder, given.numbers or empty, ~missing, shared.keypoints)
         note("numbers")
         return out
@@ -345,7 +358,12 @@ def _code_person(
         out.fine = code_coefficients(coder, given.fine, jointed)
         note("refinement")
     if given.corrections is not None:
-        out.corrections = code_corrections(coder, given.corrections, ~missing)
+        if layout.learned:
+            out.corrections = code_corrections(
+                coder, given.corrections, ~missing, shared.corrections
+            )
+        else:
+            out.corrections = code_early_corrections(coder, given.corrections, ~missing)
         note("corrections")
     return out
 

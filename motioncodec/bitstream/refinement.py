@@ -1,5 +1,4 @@
-"""What tokens and curves leave over, as whole numbers: coefficients of a lapped transform, and
-corrections of the few samples that are still further off than the bound.
+"""What tokens and curves leave over, as whole numbers: coefficients of a lapped transform.
 
 Coefficients are coded frequency by frequency, all channels of a frequency in a row, and windows
 side by side, each two frequencies behind the one before it: so every one sees what came out about
@@ -236,59 +235,3 @@ def code_coefficients(coder: Coder, given: Integers, jointed: Jointed | None = N
         found[w, k] = row
         contexts.put(w, k, row)
     return code_signs(coder, given, found)
-
-
-SHARES = 8
-"""Shares of corrected samples are told as 2^(-i / 8)."""
-
-
-def _odds(index: int) -> int:
-    return min(max(int(np.rint(TOTAL * 2.0 ** (-index / SHARES))), 1), TOTAL - 1)
-
-
-def _share(flags: NDArray[np.bool_]) -> int:
-    """Index of the share of True among flags, 0 to 127."""
-    share = max(float(flags.mean()), 2.0**-15) if len(flags) else 2.0**-15
-    return int(np.clip(np.rint(-SHARES * np.log2(share)), 1, 127))
-
-
-def code_corrections(coder: Coder, given: Integers, present: NDArray[np.bool_]) -> Integers:
-    """Writes (F, K, D) corrections, most of them 0, and returns them, or reads as many: a bit,
-    whether there are any; shares of samples that have one, where the same joint had none in the
-    frame before and where it had one; a flag for each present joint of each frame; magnitudes,
-    their signs and what they have above 17.
-
-    Args:
-        coder: either direction.
-        given: corrections; zeros to read.
-        present: (F, K).
-    """
-    out = np.zeros_like(given)
-    flags = (given != 0).any(axis=-1) & present
-    if not coder.bits(int(flags.any()), 1):
-        return out
-    last = np.concatenate([np.zeros_like(flags[:1]), flags[:-1]])
-    odds = np.empty((2, 2), np.int64)
-    for row, before in zip(odds, (False, True)):
-        row[1] = _odds(coder.bits(_share(flags[present & (last == before)]), 7))
-        row[0] = TOTAL - row[1]
-    found = np.zeros_like(flags)
-    had = np.zeros(flags.shape[1], np.int64)
-    for frame in range(len(flags)):
-        here = present[frame]
-        got = coder.many(flags[frame, here].astype(np.int64), odds[had[here]])
-        found[frame, here] = got > 0
-        had = found[frame].astype(np.int64)
-    mine = given[found]
-    sizes = np.abs(mine)
-    if mine.size:
-        table = np.broadcast_to(_MAGNITUDES, (*mine.shape, SYMBOLS))
-        sizes = code_magnitudes(coder, sizes, table)
-    out[found] = code_signs(coder, mine, sizes)
-    return out
-
-
-_MAGNITUDES = np.array(
-    [38_000, 24_000, 2_600, 500, 200, 80, 40, 30, 20, 15, 12, 10, 8, 6, 5, 4, 3, 3], np.int64
-)
-"""Frequencies of a correction's magnitudes."""

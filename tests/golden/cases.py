@@ -143,17 +143,31 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
 
 
 def whole(
-    source: Iterator[int], missing: Any, dims: int, links: dict[int, Link], first: int, reach: int
+    source: Iterator[int],
+    missing: Any,
+    dims: int,
+    links: dict[int, Link],
+    first: int,
+    reach: int,
+    companions: dict[int, int] | None = None,
 ) -> Numbers:
     """Numbers, of floats where the first ones are as large as a float's place, with every order and
-    form. Coordinates go on as their last ones did, mostly, so that they stay in reach."""
+    form; learned ones, if there are companions. Coordinates go on as their last ones did, mostly, so
+    that they stay in reach."""
     frames, joints = missing.shape
-    out = Numbers.empty(frames, joints, dims, first > 1 << 24)
+    out = Numbers.empty(frames, joints, dims, first > 1 << 24, companions is not None)
     out.links = [links.get(joint) for joint in range(joints)]
     blocks = -(-frames // BLOCK)
     out.orders = np.where(
-        missing.all(axis=0), 2, array(source, (blocks, joints), lambda n: n % 3 + 1)
+        missing.all(axis=0),
+        2,
+        array(source, (blocks, joints), lambda n: n % (3 if companions is None else 16) + 1),
     )
+    if companions is not None:
+        out.companions = [companions.get(joint, -1) for joint in range(joints)]
+        out.shares = array(source, (blocks, joints), lambda n: n % 5) * (
+            np.array(out.companions) >= 0
+        )
     forms = array(source, (blocks, joints), int)
     for joint, link in enumerate(out.links):
         if link is not None:
@@ -481,6 +495,62 @@ def lossless() -> Case:
     return Case(header, (layout,), (tuple(people),))
 
 
+def learned() -> Case:
+    """3D without a model, with a bound: one person in numbers with learned predictors and
+    companions, two with coefficients and corrections under tables that adapt."""
+    header = Header(
+        frames=70, frame_rate=30.0, skeleton=0, names=("a", "b", "c", "d", "e", "f"), people=3,
+        references=(0, 0, 1, 2, 0, 5), keypoint_step=-20, adaptive=True, fine_step=-28,
+        bound=0.001953125, chunk=96, learned=True,
+    )  # fmt: skip
+    source = numbers(31)
+    layout = Layout(
+        70, 6, 3, 3, 6, 0, fine=(1, 70, 18), bounded=True, outside=range(6), learned=True
+    )
+    people = []
+    for i in range(3):
+        missing = runs(70, 6, 27)
+        one = person(source, layout, missing)
+        if i == 1:
+            companions = {1: 0, 2: 0, 3: 1, 5: 4}
+            one.numbers = whole(source, missing, 3, LINKS_3D, 100, 3000, companions)
+            one.extra = one.fine = one.corrections = None
+        else:
+            one.fine = array(source, (1, 70, 18), lambda n: small(n) // (1 + n % 60))
+            often = array(source, (70, 6, 1), lambda n: n % (3 + 20 * i) == 0)
+            sizes = array(source, (70, 6, 3), lambda n: n % 5 - 2 if n % 40 else n % 90)
+            one.corrections = np.where(often & ~missing[..., None], sizes, 0)
+        people.append(one)
+    return Case(header, (layout,), (tuple(people),))
+
+
+def learned_floats() -> Case:
+    """3D to the bit: floats and decimals with learned predictors and companions."""
+    header = Header(
+        frames=50, frame_rate=30.0, skeleton=0, names=("a", "b", "c", "d", "e", "f"), people=2,
+        confidence=8, lossless=True, learned=True,
+    )  # fmt: skip
+    layout = Layout(50, 6, 3, 2, 0, 8, exact=True, learned=True)
+    source, people = numbers(32), []
+    none = np.zeros(0, np.int64)
+    for i in range(2):
+        missing = runs(50, 6, 13)
+        links, first, reach = (
+            (LINKS_OF_FLOATS, 0x3F80_0000, 1 << 22) if i == 0 else (LINKS_3D, -400, 900)
+        )
+        gone = np.full(3 * int(missing.sum()), 0x7FC0_0000, np.uint32)
+        words = none.astype(np.uint32)
+        one = PersonChunk(missing)
+        companions = {1: 0, 2: 1, 3: 0, 4: 3}
+        one.exact = Exact(
+            [0, 4][i], whole(source, missing, 3, links, first, reach, companions), none, words, gone
+        )
+        sure = whole(source, missing, 1, {}, 500, 400, {1: 0})
+        one.exact_confidence = Exact(4, sure, none, words, gone[: len(gone) // 3])
+        people.append(one)
+    return Case(header, (layout,), (tuple(people),))
+
+
 def symbols() -> tuple[list[list[int]], list[tuple[str, int, int]]]:
     """Tables of 2 to 4,096 symbols, and what is coded in turn: (how, with what, value)."""
     source = numbers(14)
@@ -522,6 +592,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "body": body, "lapped": lapped, "lapped_flat": lapped_flat, "detections": detections,
     "markers": markers, "strided": strided, "adapting": adapting, "linked": linked,
     "bounded": bounded, "jointed": jointed, "numbered": numbered, "lossless": lossless,
+    "learned": learned, "learned_floats": learned_floats,
 }  # fmt: skip
 
 READ: dict[str, Callable[[], Case]] = {**FILES, "named": named}
