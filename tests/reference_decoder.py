@@ -523,11 +523,11 @@ def later_corrections(
     for frame in range(len(gone[0])):
         near = sum(at in (frame - 1, frame - 2) for at, _ in found)
         there = sum(not line[frame - 1] for line in gone) if frame else 0
-        crowd = half_octaves(20 * near // max(there, 1), 8)
+        crowd = half_octaves(20 * near // max(there, 1), 7)
         for joint, line in enumerate(gone):
             if line[frame]:
                 continue
-            at = ((frame - 1, joint) in found, crowd, half_octaves(rates[joint] // 1024, 12))
+            at = ((frame - 1, joint) in found, crowd, half_octaves(rates[joint] // 1024, 11))
             got = coder.table(flags.frequencies[at])
             since.append((at, got))
             rates[joint] += (65_536 * got - rates[joint]) // 16
