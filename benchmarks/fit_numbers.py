@@ -1,5 +1,5 @@
-"""Fits what numbers start from (motioncodec/bitstream) to training clips: predictors.bin, the ways in
-which values foretell the next one, and numbers.bin, the tables of what is left.
+"""Fits what numbers start from (motioncodec/bitstream) to training clips: predictors.bin, the ways
+in which values foretell the next one, and numbers.bin, the tables of what is left.
 
 usage: python benchmarks/fit_numbers.py TRAIN_DIR [--clips 200] [--only predictors]
 

@@ -358,7 +358,9 @@ class Encoding:
 
     def set_step(self, step: int | None) -> None:
         """Of the coefficients of what is left over; None for tokens and curves alone."""
-        self.stream.header = replace(self.stream.header, fine_step=step)
+        header = self.stream.header
+        learned = header.bound > 0 or (step is not None and bool(self.stream.channels.plain))
+        self.stream.header = replace(header, fine_step=step, learned=learned)
 
     def fit_mean(self, mean: float) -> None:
         """Sets step and price of what is left over such that the mean error comes to ``mean``, in

@@ -424,13 +424,14 @@ def coefficients(
     windows: int,
     size: int,
     channels: int,
+    tables: Adaptive,
+    later: bool,
     slots: Sequence[int] = (),
     depth: int = 0,
     step: int = 0,
 ) -> list[list[list[int]]]:
     """8.9: coefficients[window][frequency][channel]."""
     first = 60 if slots else 0
-    tables = numbers_of("refinement.bin", 12, 16, 18)
     net = network_numbers() if slots else {}
     counts = [coder.bits(size.bit_length()) for _ in range(windows)]
     if max(counts, default=0) > size:
@@ -464,13 +465,13 @@ def coefficients(
             found.append(net["tables"][limited(last, 14, 47)])
         return found
 
-    def for_plain(w: int, k: int) -> list[list[int]]:
+    def for_plain(w: int, k: int) -> list[tuple[int, int]]:
         found = []
         for c in range(first, channels):
             near = sum(known(w, k - 1, i) for i in range(max(c - 2, first), min(c + 3, channels)))
             about = 3 * known(w, k - 1, c) + 2 * known(w, k - 2, c) + 2 * known(w - 1, k, c)
             about += known(w - 1, k + 1, c) + near
-            found.append(tables[half_octaves(k, 11)][half_octaves(about, 15)])
+            found.append((half_octaves(k, 11), half_octaves(about, 15)))
         return found
 
     for t in range(size + 2 * windows):
@@ -479,7 +480,12 @@ def coefficients(
             if not places:
                 continue
             chosen = [(w, k, c, row) for w, k in rows for c, row in zip(places, find(w, k))]
-            got = [coder.table(row) for *_, row in chosen]
+            got = [
+                coder.table(tables.frequencies[row] if find is for_plain else row)
+                for *_, row in chosen
+            ]
+            if later and find is for_plain:
+                tables.adapt([(row, symbol) for (*_, row), symbol in zip(chosen, got)])
             for (w, k, c, _), symbol in zip(chosen, got):
                 out[w][k][c] = symbol + (coder.natural() if symbol == 17 else 0)
     for window in out:
@@ -618,6 +624,11 @@ class Adaptive:
             for kind in range(2) for level in range(40) for trend in range(3)
         }  # fmt: skip
         return cls(rows, 512)
+
+    @classmethod
+    def of_plain(cls) -> Adaptive:
+        start = numbers_of("refinement.bin", 12, 16, 18)
+        return cls({(b, a): start[b][a] for b in range(12) for a in range(16)}, 1024)
 
     @classmethod
     def of_corrections(cls) -> tuple[Adaptive, Adaptive]:
@@ -993,7 +1004,7 @@ def chunk(
     coder = Range(data)
     shared, sure = Adaptive.of_numbers(), Adaptive.of_numbers()
     begun = adaptive_curves() if outside else []
-    corrected = Adaptive.of_corrections()
+    plain, corrected = Adaptive.of_plain(), Adaptive.of_corrections()
     out = []
     for number in range(people):
         person: dict[str, Any] = {"missing": missing(coder, frames, joints)}
@@ -1043,7 +1054,7 @@ def chunk(
                 told, choices, slots = shape(coder, set(person["bones"]), here)
                 person["shape"] = told, choices
                 about = slots, len(learned), jointed[number]
-            person["fine"] = coefficients(coder, *fine, *about)
+            person["fine"] = coefficients(coder, *fine, plain, later, *about)
             if bounded:
                 person["corrections"] = (
                     later_corrections(coder, person["missing"], dims, *corrected)

@@ -31,6 +31,7 @@ from motioncodec.bitstream.refinement import (
     Jointed,
     code_coefficients,
     network,
+    plain_tables,
     step_class,
     tables,
     tables_of,
@@ -116,7 +117,11 @@ def test_coefficients_round_trip(
     numbers = np.rint(rng.laplace(0, spread, (windows, size, len(there)))).astype(np.int64) * there
     coder = Encoder()
     code_coefficients(coder, numbers, jointed)
-    again = code_coefficients(Decoder(coder.finish()), np.zeros_like(numbers), jointed)
+    code_coefficients(coder, numbers, jointed, plain_tables())
+    decoder, none = Decoder(coder.finish()), np.zeros_like(numbers)
+    again = code_coefficients(decoder, none, jointed)
+    adapted = code_coefficients(decoder, none, jointed, plain_tables())
+    np.testing.assert_array_equal(adapted, again)
     np.testing.assert_array_equal(again, numbers)
 
 

@@ -153,9 +153,9 @@ def _share(flags: NDArray[np.bool_]) -> int:
 
 
 def code_early_corrections(coder: Coder, given: Integers, present: NDArray[np.bool_]) -> Integers:
-    """As :func:`code_corrections`, as early files have them: shares of samples that have one, where the same joint had none in the
-    frame before and where it had one; a flag for each present joint of each frame; magnitudes,
-    their signs and what they have above 17.
+    """As :func:`code_corrections`, as early files have them: shares of samples that have one, where
+    the same joint had none in the frame before and where it had one; a flag for each present joint
+    of each frame; magnitudes, their signs and what they have above 17.
 
     Args:
         coder: either direction.

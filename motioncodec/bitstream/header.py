@@ -115,8 +115,8 @@ class Header:
     stride: clip frames for each value of the curves of joints that no model covers.
     adaptive: these curves are coded under tables that adapt, as all but early files have them.
     links: for each entry of ``references`` a :class:`Link` or None; empty where there is none.
-    learned: keypoints in numbers are foretold by learned predictors and companions, as all but early
-        files have them.
+    learned: keypoints in numbers are foretold by learned predictors and companions; corrections and
+        plain channels of what is left over have tables that adapt. As in all but early files.
     """
 
     frames: int

@@ -33,6 +33,7 @@ from motioncodec.bitstream.prior import Prior, Tokens
 from motioncodec.bitstream.refinement import (
     Jointed,
     code_coefficients,
+    plain_tables,
 )
 from motioncodec.bitstream.trajectory import (
     BLOCK,
@@ -71,7 +72,7 @@ class Layout:
         exact: values are float32 to the bit, and nothing else is written.
         stride: clip frames for each value of the curves.
         outside: which joints the curves are of, where their tables adapt; empty where they do not.
-        learned: numbers are foretold by learned predictors and companions.
+        learned: as in the header.
     """
 
     frames: int
@@ -246,6 +247,11 @@ class _Shared:
         return fresh_tables()
 
     @cached_property
+    def plain(self) -> AdaptiveTables:
+        """Of coefficients of channels that are no body's."""
+        return plain_tables()
+
+    @cached_property
     def corrections(self) -> CorrectionTables:
         """Of what is further off than the bound."""
         return CorrectionTables()
@@ -355,7 +361,9 @@ def _code_person(
             out.shape = code_shape(coder, given.shape, out.bones, here)
             jointed = layout.jointed_of(shared.person, out.shape, out.bones, here)
             note("shape")
-        out.fine = code_coefficients(coder, given.fine, jointed)
+        out.fine = code_coefficients(
+            coder, given.fine, jointed, shared.plain if layout.learned else None
+        )
         note("refinement")
     if given.corrections is not None:
         if layout.learned:

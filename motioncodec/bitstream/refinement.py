@@ -17,7 +17,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.entropy import TOTAL, Coder, code_signs
+from motioncodec.bitstream.entropy import AdaptiveTables, Coder, code_signs
 from motioncodec.bitstream.magnitudes import (
     LARGEST,
     LEVELS,
@@ -200,7 +200,22 @@ def network_bits() -> Float64:
     return bits_of(network()["tables"].astype(np.int64))
 
 
-def code_coefficients(coder: Coder, given: Integers, jointed: Jointed | None = None) -> Integers:
+def plain_tables() -> AdaptiveTables:
+    """Frequencies that begin as :func:`tables` and become those of the plain channels at hand; of
+    all people of a chunk, one after the other."""
+    return AdaptiveTables(tables(), _GAIN)
+
+
+_GAIN = 1024
+"""What a symbol counts as there, beside the 65,536 that a table starts with."""
+
+
+def code_coefficients(
+    coder: Coder,
+    given: Integers,
+    jointed: Jointed | None = None,
+    shared: AdaptiveTables | None = None,
+) -> Integers:
     """Writes (W, size, C) coefficients and returns them, or reads as many.
 
     How many frequencies each window has, up to the last that is not all 0; magnitudes, all windows
@@ -211,6 +226,7 @@ def code_coefficients(coder: Coder, given: Integers, jointed: Jointed | None = N
         given: coefficients; zeros to read.
         jointed: about the first :data:`SLOTS` channels, which are a body's; None where all channels
             are plain.
+        shared: tables of plain channels, which adapt; None for early files, whose do not.
     """
     windows, size, channels = given.shape
     counts = np.zeros(windows, np.int64)
@@ -230,8 +246,12 @@ def code_coefficients(coder: Coder, given: Integers, jointed: Jointed | None = N
             frequencies = body_tables[contexts.of_body(w, k)]
             row[:, slots] = code_magnitudes(coder, sizes[w, k][:, slots], frequencies)
         if len(rest):
-            frequencies = tables()[contexts.of_plain(w, k)]
-            row[:, rest] = code_magnitudes(coder, sizes[w, k][:, rest], frequencies)
+            which = contexts.of_plain(w, k)
+            frequencies = (shared.frequencies if shared else tables())[which]
+            got = code_magnitudes(coder, sizes[w, k][:, rest], frequencies)
+            if shared:
+                shared.adapt(which.ravel(), np.minimum(got, SYMBOLS - 1).ravel())
+            row[:, rest] = got
         found[w, k] = row
         contexts.put(w, k, row)
     return code_signs(coder, given, found)

@@ -152,8 +152,8 @@ def whole(
     companions: dict[int, int] | None = None,
 ) -> Numbers:
     """Numbers, of floats where the first ones are as large as a float's place, with every order and
-    form; learned ones, if there are companions. Coordinates go on as their last ones did, mostly, so
-    that they stay in reach."""
+    form; learned ones, if there are companions. Coordinates go on as their last ones did, mostly,
+    so that they stay in reach."""
     frames, joints = missing.shape
     out = Numbers.empty(frames, joints, dims, first > 1 << 24, companions is not None)
     out.links = [links.get(joint) for joint in range(joints)]
@@ -517,7 +517,7 @@ def learned() -> Case:
             one.extra = one.fine = one.corrections = None
         else:
             one.fine = array(source, (1, 70, 18), lambda n: small(n) // (1 + n % 60))
-            often = array(source, (70, 6, 1), lambda n: n % (3 + 20 * i) == 0)
+            often = array(source, (70, 6, 1), lambda n: n % 23) % (3 + 10 * i) == 0
             sizes = array(source, (70, 6, 3), lambda n: n % 5 - 2 if n % 40 else n % 90)
             one.corrections = np.where(often & ~missing[..., None], sizes, 0)
         people.append(one)
@@ -542,9 +542,8 @@ def learned_floats() -> Case:
         words = none.astype(np.uint32)
         one = PersonChunk(missing)
         companions = {1: 0, 2: 1, 3: 0, 4: 3}
-        one.exact = Exact(
-            [0, 4][i], whole(source, missing, 3, links, first, reach, companions), none, words, gone
-        )
+        mine = whole(source, missing, 3, links, first, reach, companions)
+        one.exact = Exact([0, 4][i], mine, none, words, gone)
         sure = whole(source, missing, 1, {}, 500, 400, {1: 0})
         one.exact_confidence = Exact(4, sure, none, words, gone[: len(gone) // 3])
         people.append(one)
