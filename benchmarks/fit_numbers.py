@@ -75,7 +75,8 @@ def fitted(before: np.ndarray, after: np.ndarray, start: np.ndarray) -> np.ndarr
 
 def fit_predictors(clips: list[Clip]) -> np.ndarray:
     """(PREDICTORS, TAPS): every block goes to the way that is best for it, ways are fitted to their
-    blocks, and so on; then each way becomes two."""
+    blocks, and so on; then each way becomes two. The first two stay: what jumps and stands is best
+    foretold by its last value, and by nothing near it."""
     parts = []
     for at, clip in enumerate(clips):
         rate = max(round(clip.frame_rate / 30), 1)
@@ -83,22 +84,27 @@ def fit_predictors(clips: list[Clip]) -> np.ndarray:
             parts.append(blocks_of(clip, bound, rate if (at + i) % 2 else 1))
     before = np.concatenate([a for a, _ in parts])
     after = np.concatenate([b for _, b in parts])
-    ways = [fitted(before, after, np.zeros(TAPS))]
+    kept = [np.zeros(TAPS), -np.eye(TAPS)[0]]
+    ways = [*kept, fitted(before, after, np.zeros(TAPS))]
     while True:
         for _ in range(ROUNDS):
             cost = np.stack([bits_of(after - before @ way) for way in ways], axis=1)
             best = cost.argmin(axis=1)
-            ways = [fitted(before[best == i], after[best == i], way) for i, way in enumerate(ways)]
+            ways = [
+                *kept,
+                *[
+                    fitted(before[best == i], after[best == i], ways[i])
+                    for i in range(2, len(ways))
+                ],
+            ]
         use = np.bincount(best, minlength=len(ways))
         print(len(ways), f"{cost.min(axis=1).mean() / BLOCK / 3:.4f} bits", use, flush=True)
         if len(ways) == PREDICTORS:
-            return np.array(ways)[np.argsort(-use)]
-        # Blocks that a way suits badly pull its twin their way.
-        rest = [np.argsort(cost[:, i] + 1e9 * (best != i))[: use[i]] for i in range(len(ways))]
-        ways += [
-            fitted(before[mine[len(mine) // 2 :]], after[mine[len(mine) // 2 :]], np.zeros(TAPS))
-            for mine in rest
-        ]
+            return np.array([*kept, *np.array(ways[2:])[np.argsort(-use[2:])]])
+        # Blocks that a way suits badly pull its twin their way; the most used ways come first.
+        for i in np.argsort(-use)[: PREDICTORS - len(ways)].tolist():
+            mine = np.argsort(cost[:, i] + 1e9 * (best != i))[use[i] // 2 : use[i]]
+            ways.append(fitted(before[mine], after[mine], np.zeros(TAPS)))
 
 
 def main() -> None:

@@ -453,7 +453,7 @@ for: beyond, next to nothing is left of them."""
 _STIFF = 0.05
 """Mean distance, in steps and by coordinate, from true keypoints that rigid bodies may keep."""
 
-_HOPELESS = 1.4
+_HOPELESS = 1.3
 """Times the bits of tokens and all that numbers are thought to take where they are not tried."""
 
 _FAR = 1 << 29

@@ -386,15 +386,21 @@ _UNUSUAL = 1000.0
 """Differences count as no more than this among the usual ones."""
 
 
-def _bits(count: Float64, total: Float64) -> Float64:
-    """About what ``count`` differences with such a ``total`` of magnitudes cost."""
-    return count * np.log2(1 + 5.4 * total / np.maximum(count, 1))
+def _bits(off: NDArray[Any], at: Integers, blocks: int) -> Float64:
+    """(blocks, ...) about what (n, ...) magnitudes of differences at frames ``at`` cost: between
+    what they would if all were as large as the mean one, and each by itself, for what stands and
+    jumps costs less than what always moves a little."""
+    count = np.bincount(at // BLOCK, minlength=blocks).reshape(-1, *[1] * (off.ndim - 1))
+    even = count * np.log2(1 + 5.4 * _by_block(off, at, blocks) / np.maximum(count, 1))
+    alone = _by_block(np.log2(1 + 3.0 * off), at, blocks)
+    out: Float64 = 0.7 * even + 0.3 * alone
+    return out
 
 
 def find_ways(points: Float64, floats: bool) -> tuple[Numbers, float]:
     """Numbers of (F, K, D) points without differences: links and companions, and orders, shares and
     forms by block, by which they are foretold best; and how many bits they will take, about (on
-    training clips 0.85 to 1.25 times what they took, mostly more)."""
+    training clips 0.8 to 1.05 times what they took)."""
     frames, joints, dims = points.shape
     present = ~np.isnan(points[..., 0])
     numbers = Numbers.empty(frames, joints, dims, floats, learned=True)
@@ -408,20 +414,17 @@ def find_ways(points: Float64, floats: bool) -> tuple[Numbers, float]:
     index = float_order if floats else (lambda v: np.rint(v).astype(np.int64))
     whole = index(np.where(present[..., None], values, 0.0))
     blocks = len(numbers.orders)
-    own = np.zeros((joints, PREDICTORS, blocks, dims))
-    counts = np.zeros((joints, blocks))
+    cost = np.zeros((joints, PREDICTORS, blocks, dims))
     seen: list[Integers] = []
     pasts: list[Float64] = []
     for joint in range(joints):
         at = np.flatnonzero(present[:, joint])
         seen.append(at)
-        counts[joint] = np.bincount(at // BLOCK, minlength=blocks)
         told = _foretold(values[at, joint])
         pasts.append(told)
         off = np.abs(whole[at, joint][:, None] - index(told))
-        own[joint] = _by_block(off, at, blocks).swapaxes(0, 1)
-    cost = _bits(counts[:, None, :, None], own)
-    best = _steady(cost.sum(axis=-1), 1)
+        cost[joint] = _bits(off, at, blocks).swapaxes(0, 1)
+    best = _steady(cost.sum(axis=-1), 1, _CHANGE + 2)
     numbers.orders = best.T + 1
     taken = np.take_along_axis(cost, best[:, None, :, None], axis=1)[:, 0]
     links, near = _links(points, present, floats)
@@ -433,8 +436,7 @@ def find_ways(points: Float64, floats: bool) -> tuple[Numbers, float]:
         at = seen[joint]
         told = pasts[joint][:, None] + SHARES[1:, None] * surprise[at, companion][:, None]
         off = np.abs(whole[at, joint][:, None] - index(told))
-        total = _by_block(off, at, blocks).swapaxes(0, 1)
-        tried = np.concatenate([taken[joint][None], _bits(counts[joint][:, None], total)])
+        tried = np.concatenate([taken[joint][None], _bits(off, at, blocks).swapaxes(0, 1)])
         way = _steady(tried.sum(axis=-1)[None], 2)[0]
         now = tried[way, np.arange(blocks)]
         if (taken[joint] - now).sum() > 16:
@@ -444,14 +446,14 @@ def find_ways(points: Float64, floats: bool) -> tuple[Numbers, float]:
     bits = float(taken.sum())
     for joint, link in links:
         at = np.flatnonzero(present[:, [joint, *link.partners]].all(axis=1))
-        here = counts[joint]
+        here = np.bincount(seen[joint] // BLOCK, minlength=blocks)
         few = np.bincount(at // BLOCK, minlength=blocks) < here
         if link.kind != LENGTH:
             partners, shares = _in_full(link)
             zero, one, two = values[at][:, partners].transpose(1, 0, 2)
             told = _place(zero, one, two, np.array([shares]))
-            off = _by_block(np.abs(whole[at, joint] - index(told)), at, blocks).sum(axis=-1)
-            tried = _bits(here * dims, off)[None]
+            off = np.abs(whole[at, joint] - index(told))
+            tried = _bits(off, at, blocks).sum(axis=-1)[None]
             forms = np.array([LINKED])
         else:
             size = link.weights[0] / (1 if floats else LENGTH_PARTS)
@@ -465,8 +467,7 @@ def find_ways(points: Float64, floats: bool) -> tuple[Numbers, float]:
                 for half, side in enumerate((1.0, -1.0)):
                     told = values[at, link.partners[0], k] + side * root
                     off = np.abs(whole[at, joint, k] - index(told))
-                    total = _by_block(off[:, None], at, blocks)[:, 0]
-                    tried[2 * k + half] = free + _bits(here, total)
+                    tried[2 * k + half] = free + _bits(off, at, blocks)
             forms = np.arange(1, 2 * dims + 1)
         tried[:, few] = np.inf
         tried = np.concatenate([taken[joint].sum(axis=-1)[None], tried])
@@ -480,18 +481,18 @@ def find_ways(points: Float64, floats: bool) -> tuple[Numbers, float]:
 
 
 _CHANGE = 4.0
-"""Bits that another way than in the block before costs."""
+"""Bits that another way than in the block before costs, if there are few ways."""
 
 
-def _steady(cost: Float64, first: int) -> Integers:
+def _steady(cost: Float64, first: int, change: float = _CHANGE) -> Integers:
     """(N, B) which of (N, W, B) ways costs least in each block, another one than before (``first``,
-    before the first) only where it pays by itself."""
+    before the first) only where it saves what a ``change`` costs by itself."""
     out = np.empty((cost.shape[0], cost.shape[2]), np.int64)
     last = np.full(len(cost), first)
     rows = np.arange(len(cost))
     for block in range(cost.shape[2]):
         least = cost[:, :, block].argmin(axis=1)
-        pays = cost[rows, least, block] + _CHANGE < cost[rows, last, block]
+        pays = cost[rows, least, block] + change < cost[rows, last, block]
         last = np.where(pays, least, last)
         out[:, block] = last
     return out

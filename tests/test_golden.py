@@ -38,7 +38,7 @@ BINARY_TABLES_SHA256 = {
     "numbers.bin": "e3224e167a1d5415dd126309dd0c201a9a6008407a49eae090d329789196facb",
     "channels.bin": "89c6478247b225e1f7fd8e99e3abc54dbe4d5d1ac690c642b91dededf41140ee",
     "refinement.bin": "7588c72449799e411ed23347e54baf69b2a60f61bef01a82dcfa806cdf376b57",
-    "predictors.bin": "3314229fdb53f3f82e725e37a10174a7d2e83e1929cfd66dcf06bd6205db7c28",
+    "predictors.bin": "f9acdb15ac813c7a612b50b12d14d17f3506c74b08ffee662ea6944e5af59a66",
     "corrections.bin": "7c38dddb9c795d1bc0e202f3897e4198a2b2bf05d18231ee202ee33ea5aca816",
     "curves.bin": "e1e33ade2ca0cfd1be780af3a35e2af28d0971f61cd815834a9cfaa7b8adb8d2",
 }
