@@ -23,8 +23,11 @@ from motioncodec.prediction import find_numbers, values_of
 from motioncodec.refinement import correction_step, kept_bound
 
 BOUNDS = (40.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.2, 0.02)
+"""Bounds of the numbers that tables are fitted to, in mm."""
+
 FINE = (5.0, 2.0, 1.0, 0.2, 0.02, 0.002)
-"""Bounds of numbers that tables and predictors are fitted to."""
+"""Of those that predictors are fitted to."""
+
 FRAMES = 600
 ROUNDS = 6
 PARTS = 4096

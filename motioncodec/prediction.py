@@ -1,10 +1,11 @@
 """What foretells a keypoint: those before it, and the joints that it is rigidly linked to.
 
-A coordinate goes on as its last one, two or three values did. Where a joint keeps its distance to
-another, two of its coordinates foretell the third (the one in which the two are furthest apart, so
-that what the others are off by grows least); where it lies between two others, or keeps its place
-in the frame of three, they foretell all of it. Bones make captures so: what they say need not be
-written.
+A coordinate goes on as its last values did, in one of 16 ways that were learned; and what its
+joint's companion does in this frame that nobody foretold of it, the joint does too, in part. (In
+early files: as its last one, two or three values did.) Where a joint keeps its distance to another,
+two of its coordinates foretell the third (the one in which the two are furthest apart, so that what
+the others are off by grows least); where it lies between two others, or keeps its place in the
+frame of three, they foretell all of it. Bones make captures so: what they say need not be written.
 
 Values are whole numbers, or float32 counted in their order. All arithmetic is single operations of
 IEEE doubles, which come out alike everywhere.
