@@ -52,10 +52,6 @@ _PRICE = 0.3
 """Which of the tokens met on the way are the best: mean distances against bits at this share of the
 price that codes have, at which training clips came out lowest in error x rate^0.8."""
 
-_COARSER, _LAST = 2.0, 1.5
-"""The price of codes where refinement follows, at levels before the last and at the last, against
-what they were trained with: on training clips files with a mean error are smallest about here."""
-
 EFFORTS = {
     1: Effort(0, 0),
     2: Effort(1, 0),
@@ -90,7 +86,6 @@ def search(
     stretches: Sequence[Stretch],
     depth: int,
     effort: Effort,
-    refined: bool = False,
 ) -> list[list[Integers]]:
     """Tokens of levels 0 to ``depth`` - 1 of a lapped model, searched for.
 
@@ -103,7 +98,6 @@ def search(
         stretches: of one clip or several.
         depth: how many levels.
         effort: how hard.
-        refined: what tokens leave over will be coded, too.
 
     Returns:
         For each stretch and level (T / stride, slots).
@@ -113,8 +107,7 @@ def search(
         ways = [_Way(network, one) for one in stretches]
         for level in range(depth):
             last = level + 1 == depth
-            price = (_LAST if last else _COARSER) if refined else 1.0
-            books = _books(network.levels[level].quantizer, priors[level], price)
+            books = _books(network.levels[level].quantizer, priors[level])
             for way in ways:
                 way.begin(level, last)
             _choose_nearest(books, ways)
@@ -175,13 +168,12 @@ class _Books:
     Args:
         quantizer: of the level.
         prior: of the level.
-        price: of a bit, against what the model was trained with.
     """
 
-    def __init__(self, quantizer: SlotQuantizer, prior: NetworkPrior, price: float) -> None:
+    def __init__(self, quantizer: SlotQuantizer, prior: NetworkPrior) -> None:
         books = quantizer.codebook.cpu().numpy().astype(np.float64)
-        self.weight = price * quantizer.rate_weight
-        static = quantizer.lengths().cpu().numpy() * self.weight
+        static = quantizer.lengths().cpu().numpy() * quantizer.rate_weight
+        self.weight = quantizer.rate_weight
         self.groups: list[tuple[slice, Float64, Float64]] = []
         for group, size in enumerate(prior.sizes):
             mine = slice(group * prior.width, (group + 1) * prior.width)
@@ -218,16 +210,14 @@ def _rows(latents: Float64) -> Float64:
 
 
 @lru_cache(maxsize=16)
-def _books_of(
-    quantizer: SlotQuantizer, prior: NetworkPrior, price: float, version: tuple[int, int]
-) -> _Books:
-    return _Books(quantizer, prior, price)
+def _books_of(quantizer: SlotQuantizer, prior: NetworkPrior, version: tuple[int, int]) -> _Books:
+    return _Books(quantizer, prior)
 
 
-def _books(quantizer: SlotQuantizer, prior: NetworkPrior, price: float) -> _Books:
+def _books(quantizer: SlotQuantizer, prior: NetworkPrior) -> _Books:
     """Kept from clip to clip, as long as nobody changes the codebooks."""
     version = quantizer.codebook._version, quantizer.usage._version
-    return _books_of(quantizer, prior, price, version)
+    return _books_of(quantizer, prior, version)
 
 
 def _choose_nearest(books: _Books, ways: Sequence[_Way]) -> None:

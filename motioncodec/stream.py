@@ -248,7 +248,6 @@ class Stream:
             self.weights is other.weights
             and self.device == other.device
             and self.header.depth == other.header.depth
-            and (self.header.fine_step is None) == (other.header.fine_step is None)
         )
 
     def tokenize(self, asked: Sequence[Untold], effort: int) -> list[list[NDArray[np.int64]]]:
@@ -276,9 +275,7 @@ class Stream:
                 Stretch(*pair, slice(one.frames.start // window, -(-one.frames.stop // window)))
                 for one, pair in zip(asked, given)
             ]
-            # In 2D nothing is gained by other prices.
-            refined = self.header.fine_step is not None and self.header.dims == 3
-            return search(network, priors, stretches, depth, EFFORTS[effort], refined)
+            return search(network, priors, stretches, depth, EFFORTS[effort])
         return [
             [
                 level[0].cpu().numpy().astype(np.int64)

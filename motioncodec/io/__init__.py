@@ -12,24 +12,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 from motioncodec.clip import Clip
 from motioncodec.errors import FormatError
 from motioncodec.io import storage
-from motioncodec.io.amc import read_amc
-from motioncodec.io.bvh import read_bvh, write_bvh
-from motioncodec.io.c3d import read_c3d, write_c3d
-from motioncodec.io.hdf5 import MAGIC, read_hdf5
-from motioncodec.io.kinect import is_kinect, read_kinect
-from motioncodec.io.npy import read_npy, read_npz, write_npy, write_npz
-from motioncodec.io.packed import is_packed, unzipped
-from motioncodec.io.pose import is_pose, read_pose, write_pose
-from motioncodec.io.poses import is_frame, read_frames, read_json, write_json
 from motioncodec.io.source import MAX_BYTES, Siblings, Source, decode_text
-from motioncodec.io.tables import read_csv, write_csv
-from motioncodec.io.trc import read_trc, write_trc
 
 __all__ = [
     "FORMATS",
@@ -76,56 +66,73 @@ class Format:
         return self.write is not None
 
 
+def _from(module: str, name: str) -> Callable[..., Any]:
+    """A function of one of the modules here, which waits to be imported until it is called: what
+    starts to show a help text need not read a dozen of them."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f"{__name__}.{module}"), name)(*arguments)
+
+    return call
+
+
+is_frame: Callable[[bytes], bool] = _from("poses", "is_frame")
+
 FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
         Format(
             "npz", (".npz",), "NumPy archive, this project's contract; AMASS-like joints",
             "people, confidence, frame rate, joint names, units, up axis, metadata",
-            read_npz, write_npz,
+            _from("npy", "read_npz"), _from("npy", "write_npz"),
         ),
         Format(
             "npy", (".npy",), "NumPy array of keypoints alone; HumanML3D", "people",
-            read_npy, write_npy,
+            _from("npy", "read_npy"), _from("npy", "write_npy"),
         ),
         Format(
             "bvh", (".bvh",), "Biovision hierarchy; written with rotations solved from positions",
-            "people, frame rate, joint names; no missing joints", read_bvh, write_bvh,
+            "people, frame rate, joint names; no missing joints",
+            _from("bvh", "read_bvh"), _from("bvh", "write_bvh"),
         ),
         Format(
             "c3d", (".c3d",), "points of biomechanics' binary file",
-            "people, frame rate, point names, units, up axis", read_c3d, write_c3d,
+            "people, frame rate, point names, units, up axis",
+            _from("c3d", "read_c3d"), _from("c3d", "write_c3d"),
         ),
         Format(
             "amc", (".amc",), "Acclaim motion, its skeleton (.asf) beside it", "joint names",
-            read_amc,
+            _from("amc", "read_amc"),
         ),
         Format(
             "trc", (".trc",), "OpenSim's table of markers", "frame rate, marker names, units",
-            read_trc, write_trc,
+            _from("trc", "read_trc"), _from("trc", "write_trc"),
         ),
         Format(
             "csv", (".csv", ".tsv", ".txt"), "wide and long tables, DeepLabCut's",
-            "people, confidence, frame rate, joint names, units, up axis", read_csv, write_csv,
+            "people, confidence, frame rate, joint names, units, up axis",
+            _from("tables", "read_csv"), _from("tables", "write_csv"),
         ),
         Format(
             "json", (".json",),
             "OpenPose, AlphaPose, MMPose, COCO, PoseTrack, MediaPipe, Panoptic: one file, or a "
             "folder, tar or zip of frames; written as OpenPose frames in one file",
             "people, confidence, joint names; as written also frame rate, units, up axis",
-            read_json, write_json,
+            _from("poses", "read_json"), _from("poses", "write_json"),
         ),
         Format(
             "pose", (".pose",), "pose-format's file, MediaPipe Holistic",
-            "people, confidence, frame rate, joint names", read_pose, write_pose, "pose",
+            "people, confidence, frame rate, joint names",
+            _from("pose", "read_pose"), _from("pose", "write_pose"), "pose",
         ),
         Format(
             "kinect", (".skeleton",), "Kinect text: NTU RGB+D, UTKinect, MSR Action3D",
-            "people, confidence", read_kinect,
+            "people, confidence", _from("kinect", "read_kinect"),
         ),
         Format(
             "hdf5", (".h5", ".hdf5", ".slp"), "DeepLabCut's and SLEAP's files",
-            "people, confidence, joint names", read_hdf5, extra="hdf5, for .slp sleap",
+            "people, confidence, joint names", _from("hdf5", "read_hdf5"),
+            extra="hdf5, for .slp sleap",
         ),
     )
 }  # fmt: skip
@@ -178,6 +185,7 @@ def read_clip(
     siblings: Siblings | None = None
     if beside is not None:
         siblings = partial(_listed, beside)
+    read_frames = _from("poses", "read_frames")
     if isinstance(source, Mapping):
         return read_frames(Source(name or "<frames>", **said), source.items())
     if isinstance(source, bytes):
@@ -243,6 +251,8 @@ def _siblings(path: Path) -> Siblings:
 
 
 def _read(source: Source, input_format: str | None) -> Clip:
+    from motioncodec.io.packed import unzipped
+
     if source.folder is None and (inside := unzipped(source)) is not None:
         source = replace(source, file=inside)
     reader = FORMATS[input_format or _detect(source)].read
@@ -252,6 +262,11 @@ def _read(source: Source, input_format: str | None) -> Clip:
 
 def _detect(source: Source) -> str:
     """The format's name by the first bytes, else by the suffix."""
+    from motioncodec.io.hdf5 import MAGIC
+    from motioncodec.io.kinect import is_kinect
+    from motioncodec.io.packed import is_packed
+    from motioncodec.io.pose import is_pose
+
     file = source.opened()
     head = file.read(65536)
     file.seek(0)
