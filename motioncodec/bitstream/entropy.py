@@ -82,7 +82,7 @@ class AdaptiveTables:
     def adapt(self, rows: NDArray[np.int64], symbols: NDArray[np.int64]) -> None:
         """Takes in symbols that were coded under ``rows``, and makes frequencies of the counts:
         from 1 on, in proportion, what is missing to the sum going to the first of the largest."""
-        touched = np.unique(rows)
+        touched = np.flatnonzero(np.bincount(rows, minlength=len(self.counts)))
         np.add.at(self.counts, (rows, symbols), self.gain)
         counts = self.counts[touched]
         total = counts.sum(axis=1, keepdims=True)
