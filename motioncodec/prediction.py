@@ -108,15 +108,14 @@ class _Walk:
         if not self.learned:
             # Coefficients of the last value, the one before, and the one before that.
             taken = self.skew(np.minimum(count, orders))[..., None]
-            last, second, third = np.array(
-                [[1.0, 1.0, 2.0, 3.0], [0.0, 0.0, -1.0, -3.0], [0.0, 0.0, 0.0, 1.0]]
-            )[:, taken]
-            self.weights = [last, second, third] if (orders > 2).any() else [last, second]
+            of_each = np.array([[0.0] * 3, [1.0, 0, 0], [2.0, -1, 0], [3.0, -3, 1]])
+            of_each[0] = of_each[1]
+            self.weights = np.moveaxis(of_each[taken], -1, 1)
             self.companions = np.zeros(0, np.int64)
             return
         table = np.concatenate([np.zeros((1, TAPS)), predictors()])
         taken = self.skew(orders)
-        self.weights = [table[taken, i, None] for i in range(TAPS)]
+        self.weights = np.moveaxis(table[taken][..., None], 2, 1)
         companions = np.array(numbers.companions, np.int64)
         self.joined = np.flatnonzero(companions >= 0)
         self.companions = companions[self.joined]
@@ -170,17 +169,16 @@ class _Walk:
         self.by_place = forms[:, self.placed] != OWN
         self.any_place = self.by_place.any(axis=1)
 
-    def _past(self, step: int, before: list[Float64]) -> Float64:
-        """(K, D) foretold by the values before, from the last on."""
-        first, *more = before
-        if not self.learned:
-            out = self.weights[0][step] * first
-            for weight, value in zip(self.weights[1:], more):
-                out = out + weight[step] * value
-            return out
-        out = first
-        for weight, value in zip(self.weights, more):
-            out = out + weight[step] * (value - first)
+    def _past(self, step: int, before: Float64) -> Float64:
+        """(K, D) foretold by the (n, K, D) values before, from the last on; accumulating adds from
+        left to right."""
+        if self.learned:
+            parts = before.copy()
+            parts[1:] -= before[0]
+            parts[1:] *= self.weights[step]
+        else:
+            parts = before * self.weights[step]
+        out: Float64 = np.add.accumulate(parts)[-1]
         return out
 
     def _own(self, step: int, past: Float64) -> Float64:
@@ -233,7 +231,7 @@ class _Walk:
     def go(self, settle: Callable[[int, Float64], Float64]) -> Float64:
         """(F, K, D) values, each step's by ``settle`` from what was foretold of it; 0 where
         missing."""
-        before = [np.zeros((self.joints, self.dims))] * (TAPS + 1 if self.learned else 3)
+        before = np.zeros((TAPS + 1 if self.learned else 3, self.joints, self.dims))
         surprises = self.surprises.reshape(self.values.shape) if self.learned else None
         for step in range(self.steps):
             past = self._past(step, before)
@@ -243,21 +241,23 @@ class _Walk:
                 own[starts] = self.first[starts]
             now = settle(step, own)
             here = self.present[step]
-            moved = [now, *before[:-1]]
-            if here.all():
-                before = moved
+            everybody = bool(here.all())
+            if everybody:
+                before[1:] = before[:-1]
+                before[0] = now
             else:
+                before[1:, here] = before[:-1, here]
+                before[0, here] = now[here]
                 here = here[:, None]
                 now = np.where(here, now, 0.0)
-                before = [np.where(here, new, old) for new, old in zip(moved, before)]
             self.values[step] = now
             if surprises is not None:
                 surprise = now - past
                 if starts.any():
                     # As if it had always been where it is first.
-                    before = [np.where(starts[:, None], now, old) for old in before]
+                    before[:, starts] = now[starts]
                     surprise[starts] = 0.0
-                surprises[step] = surprise if here.all() else np.where(here, surprise, 0.0)
+                surprises[step] = surprise if everybody else np.where(here, surprise, 0.0)
         return self.straight(self.values)
 
 

@@ -543,6 +543,7 @@ def later_corrections(
             flags.adapt(since)
             since = []
     turns = [sorted(frame for frame, other in found if other == j) for j in range(len(gone))]
+    since = []
     for turn in range(max(map(len, turns), default=0)):
         some = [joint for joint, mine in enumerate(turns) if len(mine) > turn]
         for k in range(dims):
@@ -560,7 +561,10 @@ def later_corrections(
             for joint, symbol in zip(some, got):
                 more = coder.natural() if symbol == 17 else 0
                 found[turns[joint][turn], joint].append(symbol + more)
-            sizes.adapt(list(zip(rows, got)))
+            since += zip(rows, got)
+        if turn % 4 == 3:
+            sizes.adapt(since)
+            since = []
     for value in found.values():
         for k, number in enumerate(value):
             if number and coder.table(EVEN):

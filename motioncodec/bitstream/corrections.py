@@ -29,11 +29,18 @@ AGES, SEEN = 3, 3
 in this coordinate, how large those of this one's coordinates before it are, and whether this is
 the last coordinate."""
 
+_RATE_LEVELS = level_of(np.arange(65), RATES)
+_CROWD_LEVELS: list[int] = level_of(np.arange(41), CROWDS).tolist()
+"""Of 40 and more the last: twice as many as there are joints."""
+
 _RATE = 1 << 11
 """What joints' running share of frames with a correction begins at, in 65,536ths."""
 
 _ADAPT = 8
 """Frames after which tables of flags take in what they coded."""
+
+_TURNS = 4
+"""Corrections of each joint after which tables of magnitudes do."""
 
 _GAIN = 512
 """What a symbol counts as there."""
@@ -88,27 +95,34 @@ def code_corrections(
 def _code_flags(coder: Coder, given: Bool, present: Bool, shared: AdaptiveTables) -> Bool:
     """(F, K) which joints have a correction."""
     frames, joints = given.shape
-    found = np.zeros((frames + 2, joints), bool)  # two empty frames come first
-    there = np.concatenate([np.zeros((2, joints), bool), present])
+    flags = given.astype(np.int64)
+    found = np.zeros((frames + 1, joints), np.int64)  # an empty frame comes first
+    there = [0, *present.sum(axis=1).tolist()]
+    counts = [0, 0]
     rate = np.full(joints, _RATE, np.int64)
     rows_since: list[Integers] = []
     symbols_since: list[Integers] = []
     for frame in range(frames):
-        here = present[frame]
-        near = found[frame : frame + 2]
-        crowd = 20 * int(near.sum()) // max(int(there[frame + 1].sum()), 1)
-        level = (found[frame + 1] * CROWDS + int(level_of(np.int64(crowd), CROWDS))) * RATES
-        rows = level + level_of(rate >> 10, RATES)
-        rows = rows[here]
-        got = coder.many(given[frame, here].astype(np.int64), shared.frequencies[rows])
-        found[frame + 2, here] = got > 0
-        rate[here] += (65_536 * got - rate[here]) >> 4
+        crowd = 20 * (counts[-1] + counts[-2]) // max(there[frame], 1)
+        rows = found[frame] * (CROWDS * RATES) + _RATE_LEVELS[rate >> 10]
+        rows += _CROWD_LEVELS[min(crowd, 40)] * RATES
+        if there[frame + 1] == joints:
+            got = coder.many(flags[frame], shared.frequencies[rows])
+            found[frame + 1] = got
+            rate += (got << 16) - rate >> 4
+        else:
+            here = present[frame]
+            rows = rows[here]
+            got = coder.many(flags[frame, here], shared.frequencies[rows])
+            found[frame + 1, here] = got
+            rate[here] += (got << 16) - rate[here] >> 4
+        counts.append(int(got.sum()))
         rows_since.append(rows)
         symbols_since.append(got)
         if frame % _ADAPT == _ADAPT - 1:
             shared.adapt(np.concatenate(rows_since), np.concatenate(symbols_since))
             rows_since, symbols_since = [], []
-    return found[2:]
+    return found[1:] > 0
 
 
 def _code_sizes(coder: Coder, given: Integers, found: Bool, shared: AdaptiveTables) -> Integers:
@@ -120,6 +134,8 @@ def _code_sizes(coder: Coder, given: Integers, found: Bool, shared: AdaptiveTabl
     mine = given[frame, joint]
     out = np.zeros_like(mine)
     dims = given.shape[2]
+    rows_since: list[Integers] = []
+    symbols_since: list[Integers] = []
     for turn in range(int(rank.max(initial=-1)) + 1):
         rows = np.flatnonzero(rank == turn)
         age = np.zeros(len(rows), np.int64)
@@ -132,9 +148,13 @@ def _code_sizes(coder: Coder, given: Integers, found: Bool, shared: AdaptiveTabl
         for k in range(dims):
             which = ((age * SEEN + last[:, k]) * SEEN + so_far) * 2 + (k == dims - 1)
             got = code_magnitudes(coder, mine[rows, k], shared.frequencies[which])
-            shared.adapt(which, np.minimum(got, SYMBOLS - 1))
+            rows_since.append(which)
+            symbols_since.append(np.minimum(got, SYMBOLS - 1))
             out[rows, k] = got
             so_far = np.minimum(so_far + got, SEEN - 1)
+        if turn % _TURNS == _TURNS - 1:
+            shared.adapt(np.concatenate(rows_since), np.concatenate(symbols_since))
+            rows_since, symbols_since = [], []
     return out
 
 
