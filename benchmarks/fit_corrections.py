@@ -20,7 +20,7 @@ from motioncodec.bitstream.corrections import CorrectionTables, code_corrections
 from motioncodec.bitstream.entropy import AdaptiveTables, Encoder, normalise
 from motioncodec.clip import Clip
 from motioncodec.codec import Settings
-from motioncodec.encoding import Encoding, choose_tokens
+from motioncodec.encoding import encoded
 from motioncodec.heatmap.resampling import to_model_rate
 from motioncodec.io import read_clip
 
@@ -58,8 +58,7 @@ def main() -> None:
             clip.keypoints[:LONGEST], clip.frame_rate, clip.skeleton, units=clip.units, up=clip.up
         )
         for bound in BOUNDS:
-            encoding = Encoding(clip, Settings(effort=1, max_error=bound))
-            choose_tokens([encoding])
+            encoding = encoded(clip, Settings(effort=1, max_error=bound))
             for chunk in range(encoding.stream.header.chunks):
                 one = encoding.people[0][chunk]
                 if one.present:

@@ -15,7 +15,7 @@ import numpy as np
 
 from motioncodec.bitstream import numbers
 from motioncodec.bitstream.entropy import normalise
-from motioncodec.bitstream.numbers import BLOCK, PREDICTORS, TAPS
+from motioncodec.bitstream.numbers import BLOCK, PREDICTOR_PARTS, PREDICTORS, TAPS
 from motioncodec.clip import METRES, Clip
 from motioncodec.io import read_clip
 from motioncodec.lossless import find_exact
@@ -30,7 +30,6 @@ FINE = (5.0, 2.0, 1.0, 0.2, 0.02, 0.002)
 
 FRAMES = 600
 ROUNDS = 6
-PARTS = 4096
 
 
 def counts_of(clip: Clip) -> np.ndarray:
@@ -122,7 +121,9 @@ def main() -> None:
     if options.only != "tables":
         some = [clip for clip in map(read_clip, paths) if clip.frames > 4 * BLOCK]
         found = fit_predictors(some)
-        (folder / "predictors.bin").write_bytes(np.rint(found * PARTS).astype("<i2").tobytes())
+        (folder / "predictors.bin").write_bytes(
+            np.rint(found * PREDICTOR_PARTS).astype("<i2").tobytes()
+        )
         numbers.predictors.cache_clear()
         print("predictors.bin:", found.round(2).tolist())
     if options.only == "predictors":

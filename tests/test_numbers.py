@@ -118,10 +118,10 @@ def test_rigid_joints_are_foretold_by_each_other() -> None:
     size, again = coded(numbers, present)
     np.testing.assert_array_equal(values_of(again, present), np.rint(points))
     # As many joints that have nothing to do with each other cost much more.
-    drift = np.arange(400)[:, None, None] * np.arange(6)[None, :, None] * 1e3
-    alone = find_numbers(points + drift, floats=False)
+    others = [rigid(400, 1 + joint)[:, joint] * 5000 for joint in range(points.shape[1])]
+    alone = find_numbers(np.stack(others, axis=1), floats=False)
     assert not any(alone.links)
-    assert size < 0.8 * coded(alone, present)[0]
+    assert size < 0.7 * coded(alone, present)[0]
 
 
 @pytest.mark.parametrize("links", [

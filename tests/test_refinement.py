@@ -17,11 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from motioncodec.bitstream.bones import slots_of
-from motioncodec.bitstream.corrections import (
-    CorrectionTables,
-    code_corrections,
-    code_early_corrections,
-)
+from motioncodec.bitstream.corrections import CorrectionTables, code_corrections
 from motioncodec.bitstream.entropy import TOTAL, Decoder, Encoder
 from motioncodec.bitstream.magnitudes import LEVELS, SYMBOLS, level_of
 from motioncodec.bitstream.refinement import (
@@ -169,11 +165,11 @@ def test_corrections_round_trip(
     numbers[~present | (rng.random((frames, joints)) > share)] = 0
     coder = Encoder()
     code_corrections(coder, numbers, present, CorrectionTables())
-    code_early_corrections(coder, numbers, present)
+    code_corrections(coder, numbers, present, None)
     decoder, none = Decoder(coder.finish()), np.zeros_like(numbers)
     again = code_corrections(decoder, none, present, CorrectionTables())
     np.testing.assert_array_equal(again, numbers)
-    np.testing.assert_array_equal(code_early_corrections(decoder, none, present), numbers)
+    np.testing.assert_array_equal(code_corrections(decoder, none, present, None), numbers)
 
 
 @given(seed=st.integers(0, 9999), dims=st.sampled_from([2, 3]))

@@ -69,7 +69,7 @@ class CorrectionTables:
 
 
 def code_corrections(
-    coder: Coder, given: Integers, present: Bool, shared: CorrectionTables
+    coder: Coder, given: Integers, present: Bool, shared: CorrectionTables | None
 ) -> Integers:
     """Writes (F, K, D) corrections, most of them 0, and returns them, or reads as many: a bit,
     whether there are any; a flag for each present joint of each frame; magnitudes; their signs.
@@ -78,16 +78,21 @@ def code_corrections(
         coder: either direction.
         given: corrections; zeros to read.
         present: (F, K).
-        shared: tables, which adapt.
+        shared: tables, which adapt; None for early files, which have others.
     """
-    out = np.zeros_like(given)
     flags = (given != 0).any(axis=-1) & present
     if not coder.bits(int(flags.any()), 1):
-        return out
-    found = _code_flags(coder, flags, present, shared.flags)
-    at = np.argwhere(found.T)
-    sizes = _code_sizes(coder, np.abs(given), found, shared.magnitudes)
-    out[at[:, 1], at[:, 0]] = sizes
+        return np.zeros_like(given)
+    if shared:
+        found = _code_flags(coder, flags, present, shared.flags)
+        out = _code_sizes(coder, np.abs(given), found, shared.magnitudes)
+    else:
+        found = _code_early_flags(coder, flags, present)
+        out = np.zeros_like(given)
+        if found.any():
+            sizes = np.abs(given[found])
+            table = np.broadcast_to(_MAGNITUDES, (*sizes.shape, SYMBOLS))
+            out[found] = code_magnitudes(coder, sizes, table)
     out[found] = code_signs(coder, given[found], out[found])
     return out
 
@@ -106,16 +111,12 @@ def _code_flags(coder: Coder, given: Bool, present: Bool, shared: AdaptiveTables
         crowd = 20 * (counts[-1] + counts[-2]) // max(there[frame], 1)
         rows = found[frame] * (CROWDS * RATES) + _RATE_LEVELS[rate >> 10]
         rows += _CROWD_LEVELS[min(crowd, 40)] * RATES
-        if there[frame + 1] == joints:
-            got = coder.many(flags[frame], shared.frequencies[rows])
-            found[frame + 1] = got
-            rate += (got << 16) - rate >> 4
-        else:
-            here = present[frame]
-            rows = rows[here]
-            got = coder.many(flags[frame, here], shared.frequencies[rows])
-            found[frame + 1, here] = got
-            rate[here] += (got << 16) - rate[here] >> 4
+        # A slice takes views, in which most frames are done faster.
+        here = slice(None) if there[frame + 1] == joints else present[frame]
+        rows = rows[here]
+        got = coder.many(flags[frame, here], shared.frequencies[rows])
+        found[frame + 1, here] = got
+        rate[here] += (got << 16) - rate[here] >> 4
         counts.append(int(got.sum()))
         rows_since.append(rows)
         symbols_since.append(got)
@@ -126,7 +127,7 @@ def _code_flags(coder: Coder, given: Bool, present: Bool, shared: AdaptiveTables
 
 
 def _code_sizes(coder: Coder, given: Integers, found: Bool, shared: AdaptiveTables) -> Integers:
-    """(n, D) magnitudes of corrections, in the order of joints and frames."""
+    """(F, K, D) magnitudes of corrections."""
     at = np.argwhere(found.T)
     joint, frame = at.T
     starts = np.searchsorted(joint, np.arange(found.shape[1]))
@@ -155,7 +156,9 @@ def _code_sizes(coder: Coder, given: Integers, found: Bool, shared: AdaptiveTabl
         if turn % _TURNS == _TURNS - 1:
             shared.adapt(np.concatenate(rows_since), np.concatenate(symbols_since))
             rows_since, symbols_since = [], []
-    return out
+    whole = np.zeros_like(given)
+    whole[frame, joint] = out
+    return whole
 
 
 _SHARES = 8
@@ -172,39 +175,22 @@ def _share(flags: NDArray[np.bool_]) -> int:
     return int(np.clip(np.rint(-_SHARES * np.log2(share)), 1, 127))
 
 
-def code_early_corrections(coder: Coder, given: Integers, present: NDArray[np.bool_]) -> Integers:
-    """As :func:`code_corrections`, as early files have them: shares of samples that have one, where
-    the same joint had none in the frame before and where it had one; a flag for each present joint
-    of each frame; magnitudes, their signs and what they have above 17.
-
-    Args:
-        coder: either direction.
-        given: corrections; zeros to read.
-        present: (F, K).
-    """
-    out = np.zeros_like(given)
-    flags = (given != 0).any(axis=-1) & present
-    if not coder.bits(int(flags.any()), 1):
-        return out
-    last = np.concatenate([np.zeros_like(flags[:1]), flags[:-1]])
+def _code_early_flags(coder: Coder, given: Bool, present: Bool) -> Bool:
+    """As :func:`_code_flags`, in early files: shares of samples that have a correction, where the
+    same joint had none in the frame before and where it had one; then the flags."""
+    last = np.concatenate([np.zeros_like(given[:1]), given[:-1]])
     odds = np.empty((2, 2), np.int64)
     for row, before in zip(odds, (False, True)):
-        row[1] = _odds(coder.bits(_share(flags[present & (last == before)]), 7))
+        row[1] = _odds(coder.bits(_share(given[present & (last == before)]), 7))
         row[0] = TOTAL - row[1]
-    found = np.zeros_like(flags)
-    had = np.zeros(flags.shape[1], np.int64)
-    for frame in range(len(flags)):
+    found = np.zeros_like(given)
+    had = np.zeros(given.shape[1], np.int64)
+    for frame in range(len(given)):
         here = present[frame]
-        got = coder.many(flags[frame, here].astype(np.int64), odds[had[here]])
+        got = coder.many(given[frame, here].astype(np.int64), odds[had[here]])
         found[frame, here] = got > 0
         had = found[frame].astype(np.int64)
-    mine = given[found]
-    sizes = np.abs(mine)
-    if mine.size:
-        table = np.broadcast_to(_MAGNITUDES, (*mine.shape, SYMBOLS))
-        sizes = code_magnitudes(coder, sizes, table)
-    out[found] = code_signs(coder, mine, sizes)
-    return out
+    return found
 
 
 _MAGNITUDES = np.array(

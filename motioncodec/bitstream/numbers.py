@@ -58,7 +58,7 @@ PREDICTORS, TAPS = 16, 7
 """Or by the last eight, in one of these ways: its last value and so much of what each of those
 before it differs from that."""
 
-_PARTS = 4096
+PREDICTOR_PARTS = 4096
 """Parts of a whole that predictors are told in."""
 
 SHARES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -126,7 +126,7 @@ def tables() -> Integers:
 def predictors() -> Float64:
     """(PREDICTORS, TAPS) weights of the values before the last, less the last."""
     raw = (files("motioncodec.bitstream") / "predictors.bin").read_bytes()
-    return np.frombuffer(raw, "<i2").reshape(PREDICTORS, TAPS) / _PARTS
+    return np.frombuffer(raw, "<i2").reshape(PREDICTORS, TAPS) / PREDICTOR_PARTS
 
 
 def fresh_tables() -> AdaptiveTables:

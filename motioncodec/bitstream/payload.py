@@ -11,11 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.bones import TWINS, code_bones, code_shape, no_bones, slots_of
-from motioncodec.bitstream.corrections import (
-    CorrectionTables,
-    code_corrections,
-    code_early_corrections,
-)
+from motioncodec.bitstream.corrections import CorrectionTables, code_corrections
 from motioncodec.bitstream.curves import CurveTables, code_curves
 from motioncodec.bitstream.entropy import (
     AdaptiveTables,
@@ -366,12 +362,8 @@ def _code_person(
         )
         note("refinement")
     if given.corrections is not None:
-        if layout.learned:
-            out.corrections = code_corrections(
-                coder, given.corrections, ~missing, shared.corrections
-            )
-        else:
-            out.corrections = code_early_corrections(coder, given.corrections, ~missing)
+        adapting = shared.corrections if layout.learned else None
+        out.corrections = code_corrections(coder, given.corrections, ~missing, adapting)
         note("corrections")
     return out
 

@@ -77,6 +77,7 @@ def _from(module: str, name: str) -> Callable[..., Any]:
 
 
 is_frame: Callable[[bytes], bool] = _from("poses", "is_frame")
+_read_frames: Callable[..., Clip] = _from("poses", "read_frames")
 
 FORMATS: dict[str, Format] = {
     one.name: one
@@ -185,9 +186,8 @@ def read_clip(
     siblings: Siblings | None = None
     if beside is not None:
         siblings = partial(_listed, beside)
-    read_frames = _from("poses", "read_frames")
     if isinstance(source, Mapping):
-        return read_frames(Source(name or "<frames>", **said), source.items())
+        return _read_frames(Source(name or "<frames>", **said), source.items())
     if isinstance(source, bytes):
         file: BinaryIO = io.BytesIO(source)
         label = name or "<bytes>"
@@ -199,7 +199,7 @@ def read_clip(
         try:
             if storage.is_folder(path):
                 if storage.is_address(path):
-                    return read_frames(Source(label, **said), _remote_frames(path))
+                    return _read_frames(Source(label, **said), _remote_frames(path))
                 return _read(Source(label, None, Path(path), **said), input_format or "json")
             with storage.open_input(path) as opened:
                 siblings = None if storage.is_address(path) else _siblings(Path(path))
