@@ -451,17 +451,13 @@ def find_ways(points: Float64, floats: bool) -> tuple[Numbers, float]:
             forms = np.array([LINKED])
         else:
             size = link.weights[0] / (1 if floats else LENGTH_PARTS)
-            apart = values[at, joint] - values[at, link.partners[0]]
-            squares = apart**2
-            tried = np.empty((2 * dims, blocks))
-            for k in range(dims):
-                rest = size**2 - squares.sum(axis=-1) + squares[:, k]
-                root = np.sqrt(np.maximum(rest, 0))
-                free = taken[joint].sum(axis=-1) - taken[joint, :, k]
-                for half, side in enumerate((1.0, -1.0)):
-                    told = values[at, link.partners[0], k] + side * root
-                    off = np.abs(whole[at, joint, k] - index(told))
-                    tried[2 * k + half] = free + _bits(off, at, blocks)
+            partner = values[at, link.partners[0]]
+            squares = (values[at, joint] - partner) ** 2
+            root = np.sqrt(np.maximum(size**2 - squares.sum(axis=-1, keepdims=True) + squares, 0))
+            told = np.stack([partner + root, partner - root], axis=-1)
+            off = np.abs(whole[at, joint][..., None] - index(told))
+            free = taken[joint].sum(axis=-1, keepdims=True) - taken[joint]
+            tried = (free[..., None] + _bits(off, at, blocks)).reshape(blocks, -1).T
             forms = np.arange(1, 2 * dims + 1)
         tried[:, few] = np.inf
         tried = np.concatenate([taken[joint].sum(axis=-1)[None], tried])
