@@ -164,8 +164,8 @@ def _model_of(source: Decoder) -> str | None:
     return weights.name if weights.encodes else None
 
 
-TRIED = 300
-"""Frames that tell which way to keep a mean error is the smallest."""
+TRIED = 10.0
+"""Seconds that tell which way to keep a mean error is the smallest."""
 
 
 def _within_mean(clip: Clip, settings: Settings, mean: float) -> bytes:
@@ -173,8 +173,9 @@ def _within_mean(clip: Clip, settings: Settings, mean: float) -> bytes:
     the clip's middle: tokens and as much of what they leave over as it takes, with the preset that
     suits the error or the one beside it, or a stream with a bound, whose numbers are smaller where
     the error is small."""
-    start = max((clip.frames - TRIED) // 2, 0)
-    some = clip.window(start, min(start + TRIED, clip.frames))
+    tried = math.ceil(TRIED * clip.frame_rate)
+    start = max((clip.frames - tried) // 2, 0)
+    some = clip.window(start, min(start + tried, clip.frames))
     best: bytes | None = None
     way: Callable[[Clip], bytes | None] = partial(_bounded, settings=settings, mean=mean)
     ways = [way]

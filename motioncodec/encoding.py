@@ -17,7 +17,8 @@ from motioncodec.bitstream.container import Writer
 from motioncodec.bitstream.entropy import Encoder
 from motioncodec.bitstream.exact import NO_NUMBER
 from motioncodec.bitstream.header import CHUNK, step_exponent, step_size
-from motioncodec.bitstream.payload import PersonChunk, encode_chunk
+from motioncodec.bitstream.numbers import MOST
+from motioncodec.bitstream.payload import Layout, PersonChunk, encode_chunk
 from motioncodec.clip import Clip
 from motioncodec.errors import ClipError
 from motioncodec.heatmap.bones import find_bones
@@ -27,9 +28,9 @@ from motioncodec.heatmap.placement import (
     from_model_axes,
     to_model_axes,
 )
+from motioncodec.interpolation import Finder, places_of
 from motioncodec.lossless import find_exact
 from motioncodec.plan import Settings, plan
-from motioncodec.prediction import fill, find_ways, values_of
 from motioncodec.refinement import (
     BOUND_PRICE,
     PRICE,
@@ -330,23 +331,32 @@ class Encoding:
         true = to_model_axes(rows, header.up)
         kept = kept_bound(header.bound, float(np.nanmax(np.abs(rows), initial=0.0)))
         found = stream.refine(known, mine, person, chunk)
-        one.corrections = find_corrections(true - found, header.bound, kept)
         step = correction_step(header.bound, header.dims)
+        one.corrections = find_corrections((true - found) / step, kept / step)
         layout = stream.layout(chunk)
         alone = replace(layout, jointed=layout.jointed[person : person + 1])
         data = encode_chunk([one], alone)
-        numbers, bits = find_ways(rows / step, floats=False)
-        if bits < _HOPELESS * 8 * len(data):
-            numbers = fill(numbers, rows / step, kept / step)
-            bare = PersonChunk(one.missing, confidence=one.confidence, numbers=numbers)
+        finder = Finder(rows / step, kept / step)
+        for spacing in finder.spacings():
+            numbers, bits = finder.ways(spacing)
+            if bits > _HOPELESS * 8 * len(data):
+                continue
+            numbers, between = finder.fill(numbers, spacing)
+            if np.abs(between).max(initial=0) > MOST:
+                continue
+            bare = PersonChunk(
+                one.missing, confidence=one.confidence, numbers=numbers, spacing=spacing,
+                between=between,
+            )  # fmt: skip
             in_numbers = encode_chunk([bare], alone)
-            if len(in_numbers) < len(data):
-                one.numbers, one.in_numbers, data = numbers, True, in_numbers
+            if len(in_numbers) + self._between_ways(person, chunk, bare, alone) < len(data):
+                one.numbers, one.spacing, one.between = numbers, spacing, between
+                one.in_numbers, data = True, in_numbers
         if len(self.people) == 1:
             self._coded[chunk] = data
         # What decoding makes of it, in float32, is what was promised.
         if one.numbers is not None:
-            back = values_of(one.numbers, ~one.missing) * step
+            back = places_of(one.numbers, one.spacing, one.between, ~one.missing) * step
         else:
             back = from_model_axes(stream.refine(known, mine, person, chunk), header.up)
         off = np.linalg.norm(back.astype(np.float32).astype(np.float64) - rows, axis=-1)
@@ -355,6 +365,19 @@ class Encoding:
                 f"max error: expected every keypoint within {header.bound:g} {header.units}, "
                 f"found {np.nanmax(off):g} after encoding; ask for a larger one"
             )
+
+    def _between_ways(self, person: int, chunk: int, bare: PersonChunk, layout: Layout) -> int:
+        """Bytes that a chunk in numbers costs beside its own: where the one before is not in
+        numbers, its neighbour's tokens are needed to decode it; where it is, its own are not needed
+        as long as this one is in numbers, too."""
+        before = self.people[person].get(chunk - 1)
+        if before is None or not before.present:
+            return 0
+        one = self.people[person][chunk]
+        told = replace(bare, origin=one.origin, turn=one.turn, bones=one.bones)
+        told.tokens, told.rows = one.tokens, one.rows
+        tokens = len(encode_chunk([told], layout)) - len(encode_chunk([bare], layout))
+        return -tokens if before.in_numbers else tokens
 
     def set_step(self, step: int | None) -> None:
         """Of the coefficients of what is left over; None for tokens and curves alone."""

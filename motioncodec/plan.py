@@ -210,11 +210,12 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         confidence=confidence if clip.confidence is not None else 0,
         chunk=chunk,
         metadata=clip.metadata,
-        fine_step=fine_step(bound or mean) if bound or mean else None,
+        fine_step=fine_step(bound or mean, clip.frame_rate) if bound or mean else None,
         bound=bound,
         promised=_in_units(clip, settings.max_error, 0.0, "max error") if settings.off_by else 0.0,
         lossless=settings.lossless,
         learned=settings.lossless or bound > 0,
+        spaced=bound > 0,
     )
     header.check_size(len(clip.skeleton))
     return header, weights

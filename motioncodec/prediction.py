@@ -87,7 +87,7 @@ class _Walk:
         self.floats = numbers.floats
         self.frames, self.joints, self.dims = numbers.differences.shape
         self.learned = numbers.learned
-        self.behind = _depths(numbers)
+        self.behind = depths_of(numbers)
         self.steps = self.frames + int(self.behind.max(initial=0))
         self.present = self.skew(present)
         count: Integers = np.cumsum(present, axis=0) - present
@@ -254,7 +254,7 @@ class _Walk:
         return self.straight(self.values)
 
 
-def _depths(numbers: Numbers) -> Integers:
+def depths_of(numbers: Numbers) -> Integers:
     """(K,) how many links, and companions, a joint is away from one without.
 
     Raises:

@@ -72,9 +72,11 @@ def shape_of(frames: int, channels: Channels, frame_rate: float) -> tuple[int, i
     return windows, 2 * -(-frames // (2 * windows)), channels.count
 
 
-def fine_step(bound: float) -> int:
-    """Exponent of the coefficients' step for a bound, both in the clip's units."""
-    return step_exponent(STEP * bound)
+def fine_step(bound: float, frame_rate: float) -> int:
+    """Exponent of the coefficients' step for a bound, both in the clip's units. Where frames follow
+    each other faster, more of the coefficients are 0, and what the others are off by spreads over
+    more samples."""
+    return step_exponent(STEP * bound * max(frame_rate / MODEL_RATE, 1.0) ** 0.25)
 
 
 def shape_step(step: int) -> float:
@@ -242,17 +244,17 @@ def kept_bound(bound: float, largest: float) -> float:
     return kept
 
 
-def find_corrections(apart: Float64, bound: float, kept: float) -> Integers:
-    """Corrections of (F, K, D) differences from decoded to true, NaN where missing: 0 where these
-    are within ``kept``, else the least whole numbers that bring them there."""
+def find_corrections(apart: Float64, kept: float) -> Integers:
+    """Corrections of (F, K, D) differences from decoded to true, in steps of a correction and NaN
+    where missing: 0 where these are within ``kept`` steps, else the least whole numbers that bring
+    them there."""
     dims = apart.shape[-1]
-    step = correction_step(bound, dims)
     out = np.zeros(apart.shape, np.int64)
     far = np.linalg.norm(apart, axis=-1) > kept  # False for NaN
-    exact = apart[far] / step
+    exact = apart[far]
     around = np.stack(np.meshgrid(*[[-1, 0, 1]] * dims, indexing="ij"), axis=-1).reshape(-1, dims)
     tried = np.rint(exact)[:, None] + around
-    inside = np.linalg.norm(exact[:, None] - tried, axis=-1) * step <= kept
+    inside = np.linalg.norm(exact[:, None] - tried, axis=-1) <= kept
     cost = np.where(inside, np.abs(tried).sum(axis=-1), np.inf)
     best = cost.argmin(axis=1)
     out[far] = tried[np.arange(len(tried)), best].astype(np.int64)

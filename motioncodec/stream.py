@@ -27,9 +27,9 @@ from motioncodec.heatmap.placement import (
     from_model_axes,
 )
 from motioncodec.heatmap.resampling import to_clip_rate
+from motioncodec.interpolation import places_of
 from motioncodec.model.config import Config
 from motioncodec.model.weights import Weights, find_weights, resolve_device
-from motioncodec.prediction import values_of
 from motioncodec.refinement import (
     Channels,
     Posed,
@@ -200,7 +200,7 @@ class Stream:
             [self.header.steps(chunk, stride) for stride in self.strides], KNOT_SPACING,
             self.knows_bones, fine, self.header.bound > 0, jointed, covered,
             self.header.lossless, self.header.stride, self.extra if self.header.adaptive else (),
-            self.header.learned,
+            self.header.learned, self.header.spaced,
         )  # fmt: skip
 
     @cached_property
@@ -478,7 +478,7 @@ class Stream:
         one, header = mine[chunk], self.header
         if one.numbers is not None:
             step = correction_step(header.bound, header.dims)
-            return values_of(one.numbers, ~one.missing) * step
+            return places_of(one.numbers, one.spacing, one.between, ~one.missing) * step
         points = self.keypoints_at_clip_rate(mine, person, chunk)
         return from_model_axes(self.refine(points, mine, person, chunk), header.up)
 

@@ -572,6 +572,114 @@ def later_corrections(
     return found
 
 
+def between_rows(frames: int, e: int) -> list[tuple[int, list[int]]]:
+    """8.14: the distance and the frames of each row."""
+    distances = [1 << i for i in reversed(range(e))]
+    return [(h, list(range(h, frames - 1, 2 * h))) for h in distances]
+
+
+def between(
+    coder: Range, gone: list[list[bool]], dims: int, e: int, flags: Adaptive, sizes: Adaptive
+) -> dict[tuple[int, int], list[int]]:
+    """8.14: corrections[frame, joint]."""
+    frames, found = len(gone[0]), {}
+    rates = [2048] * len(gone)
+    for h, row in between_rows(frames, e):
+        mine: set[tuple[int, int]] = set()
+        for start in range(0, len(row), 64):
+            some = row[start : start + 64]
+            since: list[tuple[Any, int]] = []
+            grown = list(rates)
+            for joint, line in enumerate(gone):
+                here = [frame for frame in some if not line[frame]]
+                for t in here:
+                    near = sum((at, joint) in found for at in {t - h, min(t + h, frames - 1)})
+                    last = [(t, joint - 1) in mine, (t, joint - 2) in mine]
+                    any_of = any((t, other) in mine for other in range(joint))
+                    c = 2 + last[1] if last[0] else int(any_of)
+                    d = min(h.bit_length() - 1, 2)
+                    which = (d, near, c, half_octaves(rates[joint] // 1024, 7))
+                    got = coder.table(flags.frequencies[which])
+                    since.append((which, got))
+                    if got:
+                        mine.add((t, joint))
+                m, n = len(here), sum((t, joint) in mine for t in here)
+                if m:
+                    grown[joint] += (65_536 * n // m - rates[joint]) * m // (m + 16)
+            rates = grown
+            flags.adapt(since)
+        values: dict[tuple[int, int], list[int]] = {at: [] for at in sorted(mine)}
+        since = []
+        for k in range(dims):
+            asked = [(min(sum(value), 2), int(k == dims - 1)) for value in values.values()]
+            symbols = [coder.table(sizes.frequencies[which]) for which in asked]
+            for value, symbol in zip(values.values(), symbols):
+                value.append(symbol + (coder.natural() if symbol == 17 else 0))
+            since += zip(asked, symbols)
+        sizes.adapt(since)
+        for value in values.values():
+            for k, number in enumerate(value):
+                if number and coder.table(EVEN):
+                    value[k] = -number
+        found.update(values)
+    return found
+
+
+def places(
+    values: dict[tuple[int, int], list[float]],
+    gone: list[list[bool]],
+    dims: int,
+    spacing: tuple[int, int],
+    companions: dict[int, int],
+    corrections: dict[tuple[int, int], list[int]],
+) -> dict[tuple[int, int], list[int]]:
+    """9.10: places[frame, joint], in 64ths of a step."""
+    (e, f), frames = spacing, len(gone[0])
+    keys = [*range(0, frames - 1, 1 << e), frames - 1]
+    parts = round(64 * 2 ** (-f / 4))
+    out = {
+        (keys[at], joint): [int(number) * parts for number in value]
+        for (at, joint), value in values.items()
+    }
+    for h, row in between_rows(frames, e):
+        known = dict(out)
+        for t in row:
+            ways: dict[int, list[int]] = {}
+
+            def way(joint: int, t: int = t, ways: dict[int, list[int]] = ways) -> list[int]:
+                if joint not in ways:
+                    own = corrections.get((t, joint), [0] * dims)
+                    along = [0] * dims
+                    if joint in companions:
+                        along = [number // 2 for number in way(companions[joint])]
+                    ways[joint] = [64 * n + a for n, a in zip(own, along)]
+                return ways[joint]
+
+            for joint, line in enumerate(gone):
+                if line[t]:
+                    continue
+                left, right = t - h, min(t + h, frames - 1)
+                a, c = known.get((left, joint)), known.get((right, joint))
+                b, d = known.get((t - 3 * h, joint)), known.get((t + 3 * h, joint))
+                if a and c and b and d:
+                    told = [(9 * (a[k] + c[k]) - b[k] - d[k] + 8) // 16 for k in range(dims)]
+                elif a and c:
+                    span = right - left
+                    told = [
+                        a[k] + (2 * (c[k] - a[k]) * (t - left) + span) // (2 * span)
+                        for k in range(dims)
+                    ]
+                elif a or c:
+                    told = list(a or c or ())
+                else:
+                    mine = sorted(frame for frame, other in known if other == joint)
+                    before = [frame for frame in mine if frame < t]
+                    nearest = before[-1:] or mine[:1]
+                    told = list(known[nearest[0], joint]) if nearest else [0] * dims
+                out[t, joint] = [x + w for x, w in zip(told, way(joint))]
+    return out
+
+
 def finish(coder: Range, values: list[list[int]], last: int) -> None:
     """8.9, points 3 and 4: more for the last symbol, then signs."""
     for value in values:
@@ -635,6 +743,16 @@ class Adaptive:
         return cls({(b, a): start[b][a] for b in range(12) for a in range(16)}, 1024)
 
     @classmethod
+    def of_between(cls) -> tuple[Adaptive, Adaptive]:
+        words = numbers_of("between.bin", 288 + 6 * 18)
+        flags = {
+            (at // 96, at // 32 % 3, at // 8 % 4, at % 8): [65_536 - words[at], words[at]]
+            for at in range(288)
+        }
+        sizes = {(at // 2, at % 2): words[288 + 18 * at : 306 + 18 * at] for at in range(6)}
+        return cls(flags, 512), cls(sizes, 512)
+
+    @classmethod
     def of_corrections(cls) -> tuple[Adaptive, Adaptive]:
         words = numbers_of("corrections.bin", 192 + 54 * 18)
         flags = {
@@ -660,9 +778,15 @@ class Adaptive:
 
 
 def numbers(
-    coder: Range, gone: list[list[bool]], dims: int, floats: bool, tables: Adaptive, later: bool
+    coder: Range,
+    gone: list[list[bool]],
+    dims: int,
+    floats: bool,
+    tables: Adaptive,
+    later: bool,
+    companions: dict[int, int] | None = None,
 ) -> dict[tuple[int, int], list[float]]:
-    """8.10 and 9.9: values[frame, joint]."""
+    """8.10 and 9.9: values[frame, joint]; ``companions`` takes up those of joints."""
     frames, joints, axes = len(gone[0]), len(gone), range(dims)
     here = [[t for t in range(frames) if not line[t]] for line in gone]
     some = [joint for joint, line in enumerate(here) if line]
@@ -687,7 +811,7 @@ def numbers(
             words = [coder.bits(32) for _ in range(3 if kind == 3 else 1)]
             weights[joint] = [struct.unpack("<f", struct.pack("<I", word))[0] for word in words]
     linked = [joint for joint in some if kinds[joint]]
-    companions: dict[int, int] = {}
+    companions = {} if companions is None else companions
     for joint in some if later else []:
         kind = coder.bits(2)
         if kind == 1:
@@ -1003,12 +1127,14 @@ def chunk(
     covered: Sequence[int] = (),
     outside: Sequence[int] = (),
     later: bool = False,
+    spaced: bool = False,
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
     shared, sure = Adaptive.of_numbers(), Adaptive.of_numbers()
     begun = adaptive_curves() if outside else []
     plain, corrected = Adaptive.of_plain(), Adaptive.of_corrections()
+    amid = Adaptive.of_between()
     out = []
     for number in range(people):
         person: dict[str, Any] = {"missing": missing(coder, frames, joints)}
@@ -1046,7 +1172,18 @@ def chunk(
         if confidence_bits:
             person["confidence"] = confidence(coder, person["missing"], confidence_bits)
         if in_numbers:
-            person["numbers"] = numbers(coder, person["missing"], dims, False, shared, later)
+            gone = person["missing"]
+            e = coder.bits(3) if spaced else 0
+            f = coder.bits(3) if e else 0
+            keys = sorted({*range(0, frames, 1 << e), frames - 1})
+            keyed = [[line[t] for t in keys] for line in gone]
+            along: dict[int, int] = {}
+            values = numbers(coder, keyed, dims, False, shared, later, along)
+            if e:
+                person["spacing"] = e, f
+                person["between"] = between(coder, gone, dims, e, *amid)
+                values = places(values, gone, dims, (e, f), along, person["between"])
+            person["numbers"] = values
         elif fine:
             about: tuple[Any, ...] = ()
             if jointed:

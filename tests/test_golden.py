@@ -13,6 +13,7 @@ import pytest
 import reference_decoder
 from golden.cases import FILES, READ, Case, golden, symbols
 
+from motioncodec.bitstream.between import PARTS
 from motioncodec.bitstream.bones import FREE
 from motioncodec.bitstream.container import Reader
 from motioncodec.bitstream.entropy import (
@@ -28,8 +29,8 @@ from motioncodec.bitstream.network import NetworkPrior
 from motioncodec.bitstream.numbers import Numbers
 from motioncodec.bitstream.payload import PersonChunk, decode_chunk
 from motioncodec.bitstream.prior import LevelPrior
+from motioncodec.interpolation import places_of
 from motioncodec.lossless import exact_values
-from motioncodec.prediction import values_of
 
 GOLDEN = Path(__file__).parent / "golden"
 LATER_TABLES_SHA256 = "581e45217c7b02b94eb030ef879b9a9b8bf9b1512504d9793bb69542394e9a13"
@@ -40,6 +41,7 @@ BINARY_TABLES_SHA256 = {
     "refinement.bin": "7588c72449799e411ed23347e54baf69b2a60f61bef01a82dcfa806cdf376b57",
     "predictors.bin": "f9acdb15ac813c7a612b50b12d14d17f3506c74b08ffee662ea6944e5af59a66",
     "corrections.bin": "7c38dddb9c795d1bc0e202f3897e4198a2b2bf05d18231ee202ee33ea5aca816",
+    "between.bin": "5c054e26111616227717a266c7781f1738909f88aeea2d3d0e34c72b2c1888e0",
     "curves.bin": "e1e33ade2ca0cfd1be780af3a35e2af28d0971f61cd815834a9cfaa7b8adb8d2",
 }
 TABLES_SHA256 = "7fc2a37752ca9bd67f483477aa21837697c5deed211548fdf5b98da35af48f40"
@@ -93,7 +95,8 @@ def same(found: PersonChunk, expected: PersonChunk) -> bool:
         return [
             person.missing, person.turn, person.confidence, person.bones, *person.tokens,
             person.shape,
-            person.fine, person.corrections, *told(person.numbers), *exact(person.exact),
+            person.fine, person.corrections, *told(person.numbers), person.between,
+            [person.spacing.exponent, person.spacing.finer], *exact(person.exact),
             *exact(person.exact_confidence),
             *[c.knots for c in curves], *[c.sines for c in curves],
         ]  # fmt: skip
@@ -133,7 +136,7 @@ def test_the_golden_files_decode(name: str) -> None:
             ],
             steps=layout.steps, bounded=layout.bounded, lossless=layout.exact, fine=layout.fine,
             jointed=layout.jointed, covered=layout.covered, stride=layout.stride,
-            outside=layout.outside, later=layout.learned,
+            outside=layout.outside, later=layout.learned, spaced=layout.spaced,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()
@@ -144,7 +147,14 @@ def test_the_golden_files_decode(name: str) -> None:
                 assert lists["bones"] == {j: int(expected.bones[j]) for j in rigid}
             here = np.argwhere(~expected.missing).tolist()
             if expected.numbers is not None:
-                values = values_of(expected.numbers, ~expected.missing)
+                present = ~expected.missing
+                values = places_of(expected.numbers, expected.spacing, expected.between, present)
+                if expected.between is not None:
+                    values *= PARTS
+                    put = np.argwhere(expected.between.any(axis=-1)).tolist()
+                    assert lists["between"] == {
+                        (f, j): expected.between[f, j].tolist() for f, j in put
+                    }
                 assert lists["numbers"] == {(f, j): values[f, j].tolist() for f, j in here}
             elif expected.exact is not None and expected.exact_confidence is not None:
                 for name in ("exact", "exact_confidence"):

@@ -117,6 +117,8 @@ class Header:
     links: for each entry of ``references`` a :class:`Link` or None; empty where there is none.
     learned: keypoints in numbers are foretold by learned predictors and companions; corrections and
         plain channels of what is left over have tables that adapt. As in all but early files.
+    spaced: and numbers may be of key frames alone, with corrections between them. As in all but
+        early files with a bound.
     """
 
     frames: int
@@ -146,6 +148,7 @@ class Header:
     adaptive: bool = False
     links: tuple[Link | None, ...] = ()
     learned: bool = False
+    spaced: bool = False
 
     @property
     def model_id(self) -> int:
@@ -229,7 +232,7 @@ class Header:
         if self.lossless:
             out[_LOSSLESS] = 1
         if self.learned:
-            out[_LEARNED] = 1
+            out[_LEARNED] = 2 if self.spaced else 1
         if self.stride != 1:
             out[_STRIDE] = self.stride
         if self.ids:
@@ -285,6 +288,7 @@ class Header:
         references = _references(packed)
         model = _whole(packed, _MODEL, 0, 0, 1 << 24)
         fine_step, bound, promised = _refinement(packed)
+        learned = _whole(packed, _LEARNED, 0, 1 if _LEARNED in packed else 0, 2)
         out = cls(
             frames=_whole(packed, _FRAMES, None, 0, MAX_FRAMES),
             frame_rate=float(rate),
@@ -312,7 +316,8 @@ class Header:
             stride=_whole(packed, _STRIDE, 1, 1, longest_stride(rate)),
             adaptive=_APART in packed,
             links=_links(packed, references, dims),
-            learned=bool(_whole(packed, _LEARNED, 0, 1 if _LEARNED in packed else 0, 1)),
+            learned=learned > 0,
+            spaced=learned > 1,
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")

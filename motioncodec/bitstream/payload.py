@@ -10,6 +10,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from motioncodec.bitstream.between import (
+    EVERY_FRAME,
+    BetweenTables,
+    Spacing,
+    code_between,
+    code_spacing,
+)
 from motioncodec.bitstream.bones import TWINS, code_bones, code_shape, no_bones, slots_of
 from motioncodec.bitstream.corrections import CorrectionTables, code_corrections
 from motioncodec.bitstream.curves import CurveTables, code_curves
@@ -68,7 +75,7 @@ class Layout:
         exact: values are float32 to the bit, and nothing else is written.
         stride: clip frames for each value of the curves.
         outside: which joints the curves are of, where their tables adapt; empty where they do not.
-        learned: as in the header.
+        learned, spaced: as in the header.
     """
 
     frames: int
@@ -89,6 +96,7 @@ class Layout:
     stride: int = 1
     outside: Sequence[int] = ()
     learned: bool = False
+    spaced: bool = False
 
     def here(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(20,) canonical joints that are there in any frame."""
@@ -136,6 +144,8 @@ class PersonChunk:
         corrections: (F, K, D) of what is further off than the bound, or None without one.
         numbers: keypoints on a grid of the bound, in the place of extra, fine and corrections, and
             of placement and tokens too where no neighbour needs them; or None.
+        spacing: of the key frames that these are of.
+        between: (F, K, D) corrections of the frames between them; or None.
         exact: keypoints to the bit, and nothing else; or None.
         exact_confidence: (F, K, 1) confidences to the bit; or None.
         in_numbers: whether there are, or were, numbers.
@@ -153,6 +163,8 @@ class PersonChunk:
     fine: Integers | None = None
     corrections: Integers | None = None
     numbers: Numbers | None = None
+    spacing: Spacing = EVERY_FRAME
+    between: Integers | None = None
     exact: Exact | None = None
     exact_confidence: Exact | None = None
     in_numbers: bool = False
@@ -169,7 +181,7 @@ class PersonChunk:
 
     def forget(self) -> None:
         """Lets go of what no other chunk looks at."""
-        self.extra = self.confidence = self.numbers = None
+        self.extra = self.confidence = self.numbers = self.between = None
         self.shape = self.fine = self.corrections = None
         self.exact = self.exact_confidence = None
         self.rows = []
@@ -251,6 +263,11 @@ class _Shared:
     def corrections(self) -> CorrectionTables:
         """Of what is further off than the bound."""
         return CorrectionTables()
+
+    @cached_property
+    def between(self) -> BetweenTables:
+        """Of the same, of frames between key frames."""
+        return BetweenTables()
 
     @cached_property
     def curves(self) -> CurveTables:
@@ -346,9 +363,17 @@ def _code_person(
         out.confidence = _code_confidence(coder, given.confidence, missing, layout.confidence_bits)
         note("confidence")
     if in_numbers:
-        empty = Numbers.empty(layout.frames, layout.joints, layout.dims, False, layout.learned)
-        out.numbers = code_numbers(coder, given.numbers or empty, ~missing, shared.keypoints)
+        if layout.spaced:
+            out.spacing = code_spacing(coder, given.spacing)
+        keys = out.spacing.keys(layout.frames)
+        empty = Numbers.empty(len(keys), layout.joints, layout.dims, False, layout.learned)
+        out.numbers = code_numbers(coder, given.numbers or empty, ~missing[keys], shared.keypoints)
         note("numbers")
+        if out.spacing.exponent:
+            none = np.zeros((layout.frames, layout.joints, layout.dims), np.int64)
+            asked = none if given.between is None else given.between
+            out.between = code_between(coder, asked, ~missing, out.spacing, shared.between)
+            note("between key frames")
         return out
     if given.fine is not None:
         jointed = None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import zstandard
 
+from motioncodec.bitstream.between import Spacing
 from motioncodec.bitstream.bones import FREE, code_shape, slots_of
 from motioncodec.bitstream.container import write_container
 from motioncodec.bitstream.entropy import (
@@ -524,6 +525,35 @@ def learned() -> Case:
     return Case(header, (layout,), (tuple(people),))
 
 
+def spaced() -> Case:
+    """3D without a model, with a bound: three people in numbers, of key frames and of all."""
+    header = Header(
+        frames=150, frame_rate=60.0, skeleton=0, names=("a", "b", "c", "d", "e", "f"), people=3,
+        references=(0, 0, 1, 2, 0, 5), keypoint_step=-20, adaptive=True, fine_step=-28,
+        bound=0.001953125, chunk=96, learned=True, spaced=True,
+    )  # fmt: skip
+    source, people = numbers(33), []
+    layout = Layout(
+        150, 6, 3, 3, 6, 0, fine=(1, 150, 18), bounded=True, outside=range(6), learned=True,
+        spaced=True,
+    )  # fmt: skip
+    for spacing in (Spacing(1, 0), Spacing(), Spacing(4, 7)):
+        missing = runs(150, 6, 27)
+        keys = spacing.keys(150)
+        one = person(source, layout, missing)
+        companions = {1: 0, 2: 0, 3: 1, 5: 4}
+        one.numbers = whole(source, missing[keys], 3, LINKS_3D, 100, 3000, companions)
+        one.spacing = spacing
+        one.extra = one.fine = one.corrections = None
+        if spacing.exponent:
+            often = array(source, (150, 6, 1), lambda n: n % 19) % 7 == 0
+            sizes = array(source, (150, 6, 3), lambda n: n % 5 - 2 if n % 40 else n % 90)
+            one.between = np.where(often & ~missing[..., None], sizes, 0)
+            one.between[keys] = 0
+        people.append(one)
+    return Case(header, (layout,), (tuple(people),))
+
+
 def learned_floats() -> Case:
     """3D to the bit: floats and decimals with learned predictors and companions."""
     header = Header(
@@ -591,7 +621,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "body": body, "lapped": lapped, "lapped_flat": lapped_flat, "detections": detections,
     "markers": markers, "strided": strided, "adapting": adapting, "linked": linked,
     "bounded": bounded, "jointed": jointed, "numbered": numbered, "lossless": lossless,
-    "learned": learned, "learned_floats": learned_floats,
+    "learned": learned, "learned_floats": learned_floats, "spaced": spaced,
 }  # fmt: skip
 
 READ: dict[str, Callable[[], Case]] = {**FILES, "named": named}
