@@ -136,7 +136,7 @@ def test_what_is_found_is_within_reach_however_far_apart_key_frames_are(
     frames = int(rng.integers(1, 120))
     points = np.cumsum(rng.normal(0, rng.choice([0.1, 3.0]), (frames, 4, dims)), axis=0)
     points[rng.random((frames, 4)) < rng.choice([0.0, 0.5])] = np.nan
-    kept = 0.49 * np.sqrt(dims)
+    kept = 0.502 * np.sqrt(dims)
     finder = Finder(points, kept)
     numbers, bits = finder.ways(spacing)
     numbers, between = finder.fill(numbers, spacing)
