@@ -42,7 +42,7 @@ def places_of(
     if not spacing.exponent or between is None:
         return values
     out = np.zeros(between.shape, np.int64)
-    out[keys] = values.astype(np.int64) * spacing.parts
+    out[keys] = values.astype(np.int64) * PARTS
 
     def settle(row: Row, joints: Integers, _: Integers) -> Integers:
         some: Integers = between[row.frames[:, None], joints]
@@ -144,19 +144,21 @@ class Finder:
         costs = self._costs()
         first, second = np.argsort(costs, kind="stable")[:2].tolist()
         some = [first] if costs[second] > _UNLIKELY * costs[first] else [first, second]
-        return [_spacing(exponent) for exponent in some]
+        return [Spacing(exponent) for exponent in some]
 
     def ways(self, spacing: Spacing) -> tuple[Numbers, float]:
         """Numbers of key frames, without differences, and about how many bits they take."""
-        return find_ways(self._keys(spacing), floats=False)
+        return find_ways(self.points[spacing.keys(len(self.points))], floats=False)
 
     def fill(self, numbers: Numbers, spacing: Spacing) -> tuple[Numbers, Integers]:
         """The numbers with differences, and (F, K, D) corrections between key frames."""
         keys = spacing.keys(len(self.points))
-        numbers = fill(numbers, self._keys(spacing), self.kept * PARTS / spacing.parts)
+        # What key frames are off by is what all between them are.
+        near = _NEAR if spacing.exponent else 0.7
+        numbers = fill(numbers, self.points[keys], self.kept, near)
         between = np.zeros(self.points.shape, np.int64)
         keyed = np.zeros_like(between)
-        keyed[keys] = values_of(numbers, self.present[keys]).astype(np.int64) * spacing.parts
+        keyed[keys] = values_of(numbers, self.present[keys]).astype(np.int64) * PARTS
 
         def settle(row: Row, joints: Integers, told: Integers) -> Integers:
             apart = self.points[row.frames[:, None], joints] - told / PARTS
@@ -166,10 +168,6 @@ class Finder:
 
         fill_between(keyed, self.present, spacing, numbers, settle)
         return numbers, between
-
-    def _keys(self, spacing: Spacing) -> Float64:
-        """Keypoints of key frames, in their steps."""
-        return self.points[spacing.keys(len(self.points))] * (PARTS / spacing.parts)
 
     def _costs(self) -> list[float]:
         """About how many bits each spacing takes, judged by true keypoints. What key frames take
@@ -189,9 +187,9 @@ class Finder:
             between[row.distance] = float(flags.sum() + 1.3 * sizes)
         costs = []
         for exponent in range(SPACINGS):
-            spacing = _spacing(exponent)
-            there = self.present[spacing.keys(len(places))]
-            bend = np.abs(np.diff(self._keys(spacing), 2, axis=0))
+            spacing = Spacing(exponent)
+            keys = spacing.keys(len(places))
+            there, bend = self.present[keys], np.abs(np.diff(self.points[keys], 2, axis=0))
             three = there[2:] & there[1:-1] & there[:-2]
             bits = np.log2(1 + 2 * np.where(three[..., None], bend, 0.0))
             total = 8.0 * bend.shape[2] * int(there.any(axis=0).sum())
@@ -204,15 +202,12 @@ class Finder:
         return costs
 
 
+_NEAR = 3.0
+"""What it costs a key frame's number to be at the end of its reach (:func:`fill`)."""
+
 _NEARLY = 0.75
 """Share of what keypoints must be within from which on a true one's distance from where it is
 foretold is thought to need a correction: those about it will be off, too."""
 
 _UNLIKELY = 1.15
 """Times the bits of the best spacing at which the next best is not tried."""
-
-
-def _spacing(exponent: int) -> Spacing:
-    """Key frames so far apart: their numbers are a little finer, for what they are off by is what
-    all between them are."""
-    return Spacing(exponent, 1 if exponent else 0)

@@ -319,7 +319,7 @@ def find_numbers(points: Float64, floats: bool, reach: float = 0.0) -> Numbers:
     return fill(ways, points, reach)
 
 
-def fill(numbers: Numbers, points: Float64, reach: float = 0.0) -> Numbers:
+def fill(numbers: Numbers, points: Float64, reach: float = 0.0, near: float = 0.7) -> Numbers:
     """Adds differences to what :func:`find_ways` found for (F, K, D) points.
 
     Args:
@@ -329,6 +329,7 @@ def fill(numbers: Numbers, points: Float64, reach: float = 0.0) -> Numbers:
             reach, the ones that are foretold best are taken: a cell of a grid on which all points
             are within reach has 2.7 times as much room in the ball as it takes up, so there is
             nearly always a choice.
+        near: what it costs to be as far away as that, in differences of the usual size.
     """
     joints, dims = numbers.first.shape
     present = ~np.isnan(points[..., 0])
@@ -357,7 +358,7 @@ def fill(numbers: Numbers, points: Float64, reach: float = 0.0) -> Numbers:
                 told = walk.third_side(step, tried[walk.kept])[mine]
                 off[joints, :, axis] = np.abs(tried[joints, :, axis] - told)
             slope = 1 / (usual + 0.5)
-            cost = (off * slope[:, None]).sum(axis=-1) + 0.7 * (apart / reach) ** 2
+            cost = (off * slope[:, None]).sum(axis=-1) + near * (apart / reach) ** 2
             best = np.where(apart <= reach, cost, np.inf).argmin(axis=1)
             now = tried[every, best]
             usual = usual + (np.minimum(off[every, best], _UNUSUAL) - usual) / 8

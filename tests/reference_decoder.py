@@ -629,18 +629,14 @@ def places(
     values: dict[tuple[int, int], list[float]],
     gone: list[list[bool]],
     dims: int,
-    spacing: tuple[int, int],
+    e: int,
     companions: dict[int, int],
     corrections: dict[tuple[int, int], list[int]],
 ) -> dict[tuple[int, int], list[int]]:
     """9.10: places[frame, joint], in 64ths of a step."""
-    (e, f), frames = spacing, len(gone[0])
+    frames = len(gone[0])
     keys = [*range(0, frames - 1, 1 << e), frames - 1]
-    parts = round(64 * 2 ** (-f / 4))
-    out = {
-        (keys[at], joint): [int(number) * parts for number in value]
-        for (at, joint), value in values.items()
-    }
+    out = {(keys[t], joint): [64 * int(n) for n in value] for (t, joint), value in values.items()}
     for h, row in between_rows(frames, e):
         known = dict(out)
         for t in row:
@@ -1174,15 +1170,13 @@ def chunk(
         if in_numbers:
             gone = person["missing"]
             e = coder.bits(3) if spaced else 0
-            f = coder.bits(3) if e else 0
             keys = sorted({*range(0, frames, 1 << e), frames - 1})
             keyed = [[line[t] for t in keys] for line in gone]
             along: dict[int, int] = {}
             values = numbers(coder, keyed, dims, False, shared, later, along)
             if e:
-                person["spacing"] = e, f
                 person["between"] = between(coder, gone, dims, e, *amid)
-                values = places(values, gone, dims, (e, f), along, person["between"])
+                values = places(values, gone, dims, e, along, person["between"])
             person["numbers"] = values
         elif fine:
             about: tuple[Any, ...] = ()

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 import motioncodec.encoding
 from motioncodec.bitstream.between import (
     EVERY_FRAME,
-    FINER,
     PARTS,
     SPACINGS,
     BetweenTables,
@@ -35,9 +34,7 @@ from motioncodec.io import read_clip
 from motioncodec.skeleton import Skeleton
 
 Integers = NDArray[np.int64]
-spacings = st.just(EVERY_FRAME) | st.builds(
-    Spacing, st.integers(1, SPACINGS - 1), st.integers(0, FINER - 1)
-)
+spacings = st.builds(Spacing, st.integers(0, SPACINGS - 1))
 
 
 def nothing(row: Row, joints: Integers, told: Integers) -> Integers:

@@ -33,9 +33,6 @@ PARTS = 64
 SPACINGS = 8
 """Key frames are 1, 2, 4, ... 128 frames apart."""
 
-FINER = 8
-"""Steps of key frames: 2^(-i / 4) of a correction's."""
-
 DISTANCES, NEAR, CROWDS, RATES = 3, 3, 4, 8
 """Tables of flags: by how far away the frames are that a frame is between, how many of these two
 have a correction, which joints before this one have one, and how often it has had one itself."""
@@ -65,21 +62,14 @@ class Spacing:
 
     Attributes:
         exponent: they are 2^exponent frames apart, 0 to 7.
-        finer: their numbers are in steps of 2^(-finer / 4) of a correction's, 0 to 7.
     """
 
     exponent: int = 0
-    finer: int = 0
 
     @property
     def stride(self) -> int:
         """Frames from one to the next."""
         return 1 << self.exponent
-
-    @property
-    def parts(self) -> int:
-        """Their step in :data:`PARTS` of a correction's."""
-        return round(PARTS * 2.0 ** (-self.finer / 4))
 
     def keys(self, frames: int) -> Integers:
         """Key frames of a chunk of so many: every so many from the first on, and the last."""
@@ -137,8 +127,7 @@ class BetweenTables:
 
 def code_spacing(coder: Coder, given: Spacing) -> Spacing:
     """Writes how key frames lie, or reads it."""
-    exponent = coder.bits(given.exponent, 3)
-    return Spacing(exponent, coder.bits(given.finer, 3) if exponent else 0)
+    return Spacing(coder.bits(given.exponent, 3))
 
 
 def code_between(

@@ -537,7 +537,7 @@ def spaced() -> Case:
         150, 6, 3, 3, 6, 0, fine=(1, 150, 18), bounded=True, outside=range(6), learned=True,
         spaced=True,
     )  # fmt: skip
-    for spacing in (Spacing(1, 0), Spacing(), Spacing(4, 7)):
+    for spacing in (Spacing(1), Spacing(), Spacing(4)):
         missing = runs(150, 6, 27)
         keys = spacing.keys(150)
         one = person(source, layout, missing)
