@@ -6,7 +6,8 @@ usage: python benchmarks/rate_distortion.py DATA_DIR [--opponent transform_coder
 peers: pip install -c constraints.txt zfpy pysz blosc2 pcodec DracoPy zpe-mocap
 
 Groups: val and hdm05, the clips of benchmarks/frontier.py (18 joints alone, over 4 s, 30 frames a
-second); "val 10 s", these cut into pieces of 10 s; "val 60 s", these joined to pieces of 60 s, for
+second); "val 120/s" and "hdm05 120/s", the same joints as they were captured, where that was at 120
+frames a second; "val 10 s", these cut into pieces of 10 s; "val 60 s", these joined to pieces of 60 s, for
 none is as long: each begins over the place where the one before ended, half a second of blending
 later; "val 2D", seen by the camera of benchmarks/targets.py; the samples that motioncodec reads, in
 3D and in 2D, at their own rate (30 frames a second where the file does not say), units and joints.
@@ -72,7 +73,10 @@ BOUNDS = {"mm": (20.0, 10.0, 5.0, 2.0, 1.0), "px": (5.0, 2.0, 1.0, 0.5)}
 MEANS = {"mm": (20.0, 10.0, 5.0, 2.0), "px": (5.0, 2.0, 1.0)}
 MEAN_TARGETS = {20.0: 0.70, 10.0: 0.75, 5.0: 0.75, 2.0: 0.80}
 BOUND_TARGETS = {20.0: 0.55, 5.0: 0.60, 1.0: 0.70}
-GROUPS = ("val", "hdm05", "val 60 s", "val 10 s", "val 2D", "samples 3D", "samples 2D")
+GROUPS = (
+    "val", "hdm05", "val 120/s", "hdm05 120/s", "val 60 s", "val 10 s", "val 2D", "samples 3D",
+    "samples 2D",
+)  # fmt: skip
 RATE = 30.0
 BLEND = 15
 
@@ -870,6 +874,28 @@ def bodies(folder: Path) -> list[Clip]:
     return out
 
 
+def captured(folder: Path) -> list[Clip]:
+    """The same joints of clips over 4 s at the 120 frames a second that they were captured at."""
+    from frontier import SECONDS
+
+    from motioncodec.clip import Clip
+    from motioncodec.io import read_clip
+    from motioncodec.skeleton import CANONICAL, Skeleton
+
+    joints = [name for name in CANONICAL if name not in ("chest", "head_top")]
+    out = []
+    for path in sorted(folder.glob("*.npz")):
+        clip = read_clip(path)
+        names = list(clip.skeleton.joints)
+        rows = [names.index(joint) for joint in joints if joint in names]
+        points = clip.keypoints[:, :, rows]
+        whole = len(rows) == len(joints) and not np.isnan(points).any()
+        if clip.frame_rate == 120 and clip.frames / clip.frame_rate > SECONDS and whole:
+            skeleton = Skeleton.from_names([names[row] for row in rows])
+            out.append(Clip(points, clip.frame_rate, skeleton, units=clip.units, up=clip.up))
+    return out
+
+
 def pieces(clips: list[Clip], seconds: float) -> list[Clip]:
     """Whole pieces of so many seconds; what is left over is dropped."""
     size = round(seconds * RATE)
@@ -924,6 +950,8 @@ def gathered(name: str, options: argparse.Namespace) -> list[Clip]:
         import targets
 
         return [targets.projected(clip) for clip in targets.clips(options.data / "val")]
+    if name.endswith("120/s"):
+        return captured(options.data / name.split()[0])
     clips = bodies(options.data / name.split()[0])
     if name == "val 60 s":
         return pieces([joined(clips)], 60)

@@ -17,7 +17,6 @@ from motioncodec.bitstream.container import Writer
 from motioncodec.bitstream.entropy import Encoder
 from motioncodec.bitstream.exact import NO_NUMBER
 from motioncodec.bitstream.header import CHUNK, step_exponent, step_size
-from motioncodec.bitstream.numbers import MOST
 from motioncodec.bitstream.payload import Layout, PersonChunk, encode_chunk
 from motioncodec.clip import Clip
 from motioncodec.errors import ClipError
@@ -337,13 +336,9 @@ class Encoding:
         alone = replace(layout, jointed=layout.jointed[person : person + 1])
         data = encode_chunk([one], alone)
         finder = Finder(rows / step, kept / step)
-        for spacing in finder.spacings():
-            numbers, bits = finder.ways(spacing)
-            if bits > _HOPELESS * 8 * len(data):
-                continue
+        spacing, numbers, bits = finder.ways()
+        if bits < _HOPELESS * 8 * len(data):
             numbers, between = finder.fill(numbers, spacing)
-            if np.abs(between).max(initial=0) > MOST:
-                continue
             bare = PersonChunk(
                 one.missing, confidence=one.confidence, numbers=numbers, spacing=spacing,
                 between=between,

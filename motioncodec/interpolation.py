@@ -139,26 +139,27 @@ class Finder:
         self.points, self.kept = points, kept
         self.present: Bool = ~np.isnan(points[..., 0])
 
-    def spacings(self) -> list[Spacing]:
-        """The one that should take the fewest bits, and the next best if that may be as good."""
-        costs = self._costs()
-        first, second = np.argsort(costs, kind="stable")[:2].tolist()
-        some = [first] if costs[second] > _UNLIKELY * costs[first] else [first, second]
-        return [Spacing(exponent) for exponent in some]
-
-    def ways(self, spacing: Spacing) -> tuple[Numbers, float]:
-        """Numbers of key frames, without differences, and about how many bits they take."""
-        return find_ways(self.points[spacing.keys(len(self.points))], floats=False)
+    def ways(self) -> tuple[Spacing, Numbers, float]:
+        """The spacing that should take the fewest bits, numbers of its key frames without
+        differences, and about how many bits all of it takes."""
+        costs, between = self._costs()
+        found = []
+        for exponent in np.argsort(costs, kind="stable")[:2].tolist():
+            spacing = Spacing(exponent)
+            numbers, bits = find_ways(self.points[spacing.keys(len(self.points))], floats=False)
+            found.append((bits + between[exponent], spacing, numbers))
+        bits, spacing, numbers = min(found, key=lambda one: one[0])
+        return spacing, numbers, bits
 
     def fill(self, numbers: Numbers, spacing: Spacing) -> tuple[Numbers, Integers]:
         """The numbers with differences, and (F, K, D) corrections between key frames."""
         keys = spacing.keys(len(self.points))
         # What key frames are off by is what all between them are.
         near = _NEAR if spacing.exponent else 0.7
-        numbers = fill(numbers, self.points[keys], self.kept, near)
+        numbers, values = fill(numbers, self.points[keys], self.kept, near)
         between = np.zeros(self.points.shape, np.int64)
         keyed = np.zeros_like(between)
-        keyed[keys] = values_of(numbers, self.present[keys]).astype(np.int64) * PARTS
+        keyed[keys] = values.astype(np.int64) * PARTS
 
         def settle(row: Row, joints: Integers, told: Integers) -> Integers:
             apart = self.points[row.frames[:, None], joints] - told / PARTS
@@ -169,8 +170,9 @@ class Finder:
         fill_between(keyed, self.present, spacing, numbers, settle)
         return numbers, between
 
-    def _costs(self) -> list[float]:
-        """About how many bits each spacing takes, judged by true keypoints. What key frames take
+    def _costs(self) -> tuple[list[float], list[float]]:
+        """About how many bits each spacing takes, and how many of them are what is between key
+        frames, judged by true keypoints. What key frames take
         goes with how much speeds change from one to the next, or, where that is little, with its
         root: what rounding leaves of them has to be told too."""
         filled = np.where(self.present[..., None], self.points, 0.0)
@@ -185,6 +187,10 @@ class Finder:
             flags = -count * (share * np.log2(share) + (1 - share) * np.log2(1 - share))
             sizes = np.log2(1 + 3 * np.abs(apart[far])).sum() + far.sum()
             between[row.distance] = float(flags.sum() + 1.3 * sizes)
+        rest = [
+            sum(bits for distance, bits in between.items() if distance < 1 << exponent)
+            for exponent in range(SPACINGS)
+        ]
         costs = []
         for exponent in range(SPACINGS):
             spacing = Spacing(exponent)
@@ -198,8 +204,8 @@ class Finder:
                 count = three[start : start + BLOCK].sum(axis=0)
                 mean = some.sum(axis=0) / np.maximum(count, 1)[:, None]
                 total += len(some) * float(np.minimum(2.2 * np.sqrt(mean), mean + 0.5).sum())
-            costs.append(total + sum(v for d, v in between.items() if d < spacing.stride))
-        return costs
+            costs.append(total + rest[exponent])
+        return costs, rest
 
 
 _NEAR = 3.0
@@ -208,6 +214,3 @@ _NEAR = 3.0
 _NEARLY = 0.75
 """Share of what keypoints must be within from which on a true one's distance from where it is
 foretold is thought to need a correction: those about it will be off, too."""
-
-_UNLIKELY = 1.15
-"""Times the bits of the best spacing at which the next best is not tried."""

@@ -316,11 +316,14 @@ def find_numbers(points: Float64, floats: bool, reach: float = 0.0) -> Numbers:
         reach: as for :func:`fill`.
     """
     ways, _ = find_ways(points, floats)
-    return fill(ways, points, reach)
+    return fill(ways, points, reach)[0]
 
 
-def fill(numbers: Numbers, points: Float64, reach: float = 0.0, near: float = 0.7) -> Numbers:
-    """Adds differences to what :func:`find_ways` found for (F, K, D) points.
+def fill(
+    numbers: Numbers, points: Float64, reach: float = 0.0, near: float = 0.7
+) -> tuple[Numbers, Float64]:
+    """Adds differences to what :func:`find_ways` found for (F, K, D) points; returns also values,
+    which come of them, 0 where missing.
 
     Args:
         numbers: without differences.
@@ -370,11 +373,11 @@ def fill(numbers: Numbers, points: Float64, reach: float = 0.0, near: float = 0.
             differences[step][joints, axis] = walk.minus(now[joints, axis], told)
         return now
 
-    walk.go(settle)
+    values = walk.go(settle)
     found = walk.straight(differences).astype(np.int64)
     found[~present] = 0
     numbers.differences = found
-    return numbers
+    return numbers, values
 
 
 _UNUSUAL = 1000.0
