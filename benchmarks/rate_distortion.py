@@ -7,10 +7,11 @@ peers: pip install -c constraints.txt zfpy pysz blosc2 pcodec DracoPy zpe-mocap
 
 Groups: val and hdm05, the clips of benchmarks/frontier.py (18 joints alone, over 4 s, 30 frames a
 second); "val 120/s" and "hdm05 120/s", the same joints as they were captured, where that was at 120
-frames a second; "val 10 s", these cut into pieces of 10 s; "val 60 s", these joined to pieces of 60 s, for
-none is as long: each begins over the place where the one before ended, half a second of blending
-later; "val 2D", seen by the camera of benchmarks/targets.py; the samples that motioncodec reads, in
-3D and in 2D, at their own rate (30 frames a second where the file does not say), units and joints.
+frames a second; "val 10 s", those at 30 cut into pieces of 10 s; "val 60 s", these joined to pieces
+of 60 s, for none is as long: each begins over the place where the one before ended, half a second
+of blending later; "val 2D", seen by the camera of benchmarks/targets.py; the samples that
+motioncodec reads, in 3D and in 2D, at their own rate (30 frames a second where the file does not
+say), units and joints.
 No confidences, no metadata.
 
 Everybody is given float32 in the clip's units and is decoded here: errors are those of what comes
