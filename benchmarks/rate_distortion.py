@@ -1300,7 +1300,7 @@ def main() -> None:
                 print(f"{name}: left out: no clips", file=sys.stderr)
                 continue
             counts[name] = counted(clips)
-            folder = Path(scratch) / name.replace(" ", "_")
+            folder = Path(scratch) / name.replace(" ", "_").replace("/", "_")
             group = put(name, clips, folder)
             for method in methods:
                 if method == "opponent" and not (options.opponent and name in ("val", "hdm05")):

@@ -344,7 +344,7 @@ class Encoding:
                 between=between,
             )  # fmt: skip
             in_numbers = encode_chunk([bare], alone)
-            if len(in_numbers) + self._between_ways(person, chunk, bare, alone) < len(data):
+            if len(in_numbers) + self._switching(person, chunk, bare, alone) < len(data):
                 one.numbers, one.spacing, one.between = numbers, spacing, between
                 one.in_numbers, data = True, in_numbers
         if len(self.people) == 1:
@@ -361,7 +361,7 @@ class Encoding:
                 f"found {np.nanmax(off):g} after encoding; ask for a larger one"
             )
 
-    def _between_ways(self, person: int, chunk: int, bare: PersonChunk, layout: Layout) -> int:
+    def _switching(self, person: int, chunk: int, bare: PersonChunk, layout: Layout) -> int:
         """Bytes that a chunk in numbers costs beside its own: where the one before is not in
         numbers, its neighbour's tokens are needed to decode it; where it is, its own are not needed
         as long as this one is in numbers, too."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from motioncodec.bitstream.between import PARTS, SPACINGS, Row, Spacing
 from motioncodec.bitstream.numbers import BLOCK, Numbers
-from motioncodec.prediction import depths_of, fill, find_ways, values_of
+from motioncodec.prediction import NEAR, depths_of, fill, find_ways, values_of
 from motioncodec.refinement import find_corrections
 
 Float64 = NDArray[np.float64]
@@ -155,7 +155,7 @@ class Finder:
         """The numbers with differences, and (F, K, D) corrections between key frames."""
         keys = spacing.keys(len(self.points))
         # What key frames are off by is what all between them are.
-        near = _NEAR if spacing.exponent else 0.7
+        near = _KEYS_NEAR if spacing.exponent else NEAR
         numbers, values = fill(numbers, self.points[keys], self.kept, near)
         between = np.zeros(self.points.shape, np.int64)
         keyed = np.zeros_like(between)
@@ -171,10 +171,10 @@ class Finder:
         return numbers, between
 
     def _costs(self) -> tuple[list[float], list[float]]:
-        """About how many bits each spacing takes, and how many of them are what is between key
-        frames, judged by true keypoints. What key frames take
-        goes with how much speeds change from one to the next, or, where that is little, with its
-        root: what rounding leaves of them has to be told too."""
+        """About how many bits each spacing takes, and how many of them what is between key frames,
+        judged by true keypoints. What key frames take goes with how much speeds change from one to
+        the next, or, where that is little, with its root: what rounding leaves of it has to be told
+        too. (Weights from training clips: the best of two is taken nearly always.)"""
         filled = np.where(self.present[..., None], self.points, 0.0)
         places = np.rint(filled * PARTS).astype(np.int64)
         between = {}
@@ -208,8 +208,8 @@ class Finder:
         return costs, rest
 
 
-_NEAR = 3.0
-"""What it costs a key frame's number to be at the end of its reach (:func:`fill`)."""
+_KEYS_NEAR = 3.0
+"""As :data:`NEAR`, of numbers of key frames."""
 
 _NEARLY = 0.75
 """Share of what keypoints must be within from which on a true one's distance from where it is

@@ -307,6 +307,10 @@ def values_of(numbers: Numbers, present: Bool) -> Float64:
 # -- encoding --------------------------------------------------------------------------------------
 
 
+NEAR = 0.7
+"""What it costs a number to be at the end of its reach, in differences of the usual size."""
+
+
 def find_numbers(points: Float64, floats: bool, reach: float = 0.0) -> Numbers:
     """Numbers of (F, K, D) values, NaN where missing.
 
@@ -320,7 +324,7 @@ def find_numbers(points: Float64, floats: bool, reach: float = 0.0) -> Numbers:
 
 
 def fill(
-    numbers: Numbers, points: Float64, reach: float = 0.0, near: float = 0.7
+    numbers: Numbers, points: Float64, reach: float = 0.0, near: float = NEAR
 ) -> tuple[Numbers, Float64]:
     """Adds differences to what :func:`find_ways` found for (F, K, D) points; returns also values,
     which come of them, 0 where missing.
@@ -332,7 +336,7 @@ def fill(
             reach, the ones that are foretold best are taken: a cell of a grid on which all points
             are within reach has 2.7 times as much room in the ball as it takes up, so there is
             nearly always a choice.
-        near: what it costs to be as far away as that, in differences of the usual size.
+        near: as :data:`NEAR`.
     """
     joints, dims = numbers.first.shape
     present = ~np.isnan(points[..., 0])
@@ -516,7 +520,7 @@ def _by_block(off: NDArray[Any], at: Integers, blocks: int) -> Float64:
 SAMPLED = 96
 """Frames that links are looked for in."""
 
-NEAR = 24
+AMONG = 24
 """Joints before and behind that links are looked for among."""
 
 
@@ -538,7 +542,7 @@ def _links(
     enough = max(4, len(rows) // 4)
     with np.errstate(invalid="ignore"):
         for joint in range(joints):
-            near = np.arange(max(joint - NEAR, 0), joint) if joints > 64 else np.arange(joint)
+            near = np.arange(max(joint - AMONG, 0), joint) if joints > 64 else np.arange(joint)
             if not len(near):
                 continue
             apart = np.sqrt(((some[:, near] - some[:, joint : joint + 1]) ** 2).sum(axis=-1))
