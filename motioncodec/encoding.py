@@ -98,6 +98,8 @@ class Encoding:
         self._whole: dict[int, Samples] = {}
         # Chunks of a person alone that were coded to know their size.
         self._coded: dict[int, bytes] = {}
+        # Whether numbers took far fewer bytes than all else when both were last tried, by person.
+        self._clear: dict[int, bool] = {}
         self.people = [self._place(person) for person in range(clip.persons)]
 
     def write(self, target: BinaryIO, progress: Progress | None = None) -> int:
@@ -319,42 +321,51 @@ class Encoding:
         return code_shape(Encoder(), shape, one.bones, here)
 
     def _refine(self, person: int, chunk: int) -> None:
-        """Adds to one chunk what brings its keypoints within the header's bound."""
-        stream, mine = self.stream, self.people[person]
-        header, one = stream.header, mine[chunk]
-        known = self.known(person, chunk)
-        self.add_coefficients(person, chunk, self.left(person, chunk, known), known)
+        """Adds to one chunk what brings its keypoints nearer, and within the header's bound where
+        there is one."""
+        header, one = self.stream.header, self.people[person][chunk]
         if not header.bound:
+            known = self.known(person, chunk)
+            self.add_coefficients(person, chunk, self.left(person, chunk, known), known)
             return
         rows = self._rows(person, chunk)
-        true = to_model_axes(rows, header.up)
         kept = kept_bound(header.bound, float(np.nanmax(np.abs(rows), initial=0.0)))
-        found = stream.refine(known, mine, person, chunk)
         step = correction_step(header.bound, header.dims)
-        one.corrections = find_corrections((true - found) / step, kept / step)
-        layout = stream.layout(chunk)
+        layout = self.stream.layout(chunk)
         alone = replace(layout, jointed=layout.jointed[person : person + 1])
-        data = encode_chunk([one], alone)
         finder = Finder(rows / step, kept / step)
         spacing, numbers, bits = finder.ways()
-        if bits < _HOPELESS * 8 * len(data):
+        data = found = None
+        if not (self._clear.get(person) and chunk % _RETRIED):
+            known = self.known(person, chunk)
+            self.add_coefficients(person, chunk, self.left(person, chunk, known), known)
+            found = self.stream.refine(known, self.people[person], person, chunk)
+            apart = to_model_axes(rows, header.up) - found
+            one.corrections = find_corrections(apart / step, kept / step)
+            data = encode_chunk([one], alone)
+            found = from_model_axes(found + one.corrections * step, header.up)
+            self._clear[person] = False
+        if data is None or bits < _HOPELESS * 8 * len(data):
             numbers, between = finder.fill(numbers, spacing)
             bare = PersonChunk(
                 one.missing, confidence=one.confidence, numbers=numbers, spacing=spacing,
                 between=between,
             )  # fmt: skip
             in_numbers = encode_chunk([bare], alone)
-            if len(in_numbers) + self._switching(person, chunk, bare, alone) < len(data):
+            if data is None or (
+                len(in_numbers) + self._switching(person, chunk, bare, alone) < len(data)
+            ):
+                if data is not None:
+                    self._clear[person] = len(in_numbers) < _CLEARLY * len(data)
                 one.numbers, one.spacing, one.between = numbers, spacing, between
                 one.in_numbers, data = True, in_numbers
+                # What decoding makes of it.
+                found = places_of(numbers, spacing, between, ~one.missing) * step
         if len(self.people) == 1:
             self._coded[chunk] = data
-        # What decoding makes of it, in float32, is what was promised.
-        if one.numbers is not None:
-            back = places_of(one.numbers, one.spacing, one.between, ~one.missing) * step
-        else:
-            back = from_model_axes(stream.refine(known, mine, person, chunk), header.up)
-        off = np.linalg.norm(back.astype(np.float32).astype(np.float64) - rows, axis=-1)
+        assert found is not None
+        # In float32, this is what was promised.
+        off = np.linalg.norm(found.astype(np.float32).astype(np.float64) - rows, axis=-1)
         if np.nanmax(off, initial=0.0) > header.bound:
             raise ClipError(
                 f"max error: expected every keypoint within {header.bound:g} {header.units}, "
@@ -473,6 +484,10 @@ _STIFF = 0.05
 
 _HOPELESS = 1.3
 """Times the bits of tokens and all that numbers are thought to take where they are not tried."""
+
+_CLEARLY, _RETRIED = 0.85, 8
+"""Share of the bytes of all else that numbers of a chunk take where the chunks behind it are put in
+numbers untried, but for every eighth."""
 
 _FAR = 1 << 29
 """Steps that a joint is off where it is thought to be, at most."""
