@@ -125,7 +125,7 @@ def trim(
         UsageError: it would be no coarser, or what is asked for cannot be promised.
     """
     header = source.header
-    off_by = (header.promised or header.bound) * error_scale(header.units)
+    off_by = header.promise * error_scale(header.units)
     asked = settings.max_error is not None or settings.mean_error is not None
     if asked and not off_by and not header.lossless:
         raise UsageError(
@@ -171,13 +171,12 @@ TRIED = 10.0
 def _within_mean(clip: Clip, settings: Settings, mean: float) -> bytes:
     """The smallest stream with a mean error within ``mean``, in millimetres or pixels, judged by
     the clip's middle: tokens and as much of what they leave over as it takes, with the preset that
-    suits the error or the one beside it, or a stream with a bound, whose numbers are smaller where
-    the error is small."""
+    suits the error or the one beside it, or numbers, which are smaller where the error is small."""
     tried = math.ceil(TRIED * clip.frame_rate)
     start = max((clip.frames - tried) // 2, 0)
     some = clip.window(start, min(start + tried, clip.frames))
     best: bytes | None = None
-    way: Callable[[Clip], bytes | None] = partial(_bounded, settings=settings, mean=mean)
+    way: Callable[[Clip], bytes | None] = partial(_grained, settings=settings, mean=mean)
     ways = [way]
     for preset in _near(settings, clip):
         ways.append(partial(_refined, settings=replace(settings, preset=preset), mean=mean))
@@ -207,32 +206,46 @@ def _refined(clip: Clip, settings: Settings, mean: float) -> bytes:
     return _written(encoding)
 
 
-def _bounded(clip: Clip, settings: Settings, mean: float) -> bytes | None:
-    """A stream with a bound at which the mean error is ``mean`` or just below, None if that takes
-    finer numbers than float32 holds."""
+def _grained(clip: Clip, settings: Settings, mean: float) -> bytes | None:
+    """A stream in numbers whose mean error is ``mean`` or just below, None if that takes finer
+    numbers than float32 holds."""
     if clip.missing.all():
         return None
-    best = None
+    best: bytes | None = None
     inner = mean - settings.off_by
-    bound = 1.45 * inner
-    for _ in range(4):
-        asked = replace(
-            settings,
-            preset=settings.chosen(clip),
-            mean_error=None,
-            max_error=settings.off_by + bound,
-        )
-        try:
-            data = _written(encoded(clip, asked))
-        except UsageError:
-            return None
-        error = _error(clip, data, settings) * error_scale(clip.units)
-        if error <= inner:
-            best = data
-            if error > 0.99 * inner:
+    usual = _GRAIN * inner
+    preset = settings.chosen(clip)
+    for nearer in range(_NEARER):
+        grain, slope, before = usual, 1.0, None
+        found: bytes | None = None
+        for _ in range(_TRIES):
+            asked = replace(settings, preset=preset, mean_error=None, grain=grain)
+            try:
+                encoding = encoded(clip, asked)
+                encoding.usual_grain = usual / error_scale(clip.units)
+                encoding.nearer = nearer
+                data = _written(encoding)
+            except UsageError:
                 break
-        bound *= min(0.997 * inner / max(error, 1e-30), 1.5)
+            error = max(_error(clip, data, settings) * error_scale(clip.units), inner / 64)
+            if error <= inner and (found is None or len(data) < len(found)):
+                found = data
+            if 0.985 * inner < error <= inner:
+                break
+            if before is not None and grain != before[0]:
+                slope = math.log(error / before[1]) / math.log(grain / before[0])
+            before = grain, error
+            step = (0.995 * inner / error) ** (1 / min(max(slope, 0.2), 1.5))
+            grain *= min(max(step, 0.35), 2.0)
+        if best is not None and (found is None or len(found) >= len(best)):
+            break
+        best = found
     return best
+
+
+_GRAIN, _NEARER, _TRIES = 2.8, 4, 6
+"""Grain over the mean error that key frames are spaced for; how many spacings are tried, each half
+of the one before; how many grains are tried for each."""
 
 
 def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress | None) -> bytes:
@@ -265,9 +278,8 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
             refined.set_step(step_exponent(encoded))
             return _written(refined)
 
-        def at_bound(exponent: int) -> bytes:
-            bound = settings.off_by + step_size(exponent)
-            return _written(encoded(clip, replace(free, max_error=bound)))
+        def at_grain(exponent: int) -> bytes:
+            return _written(encoded(clip, replace(free, grain=step_size(exponent))))
 
         found = _finest(at_step, most, step_exponent(off))
         if found is not None:
@@ -275,9 +287,9 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
             candidates.append(found)
             off = max(_error(clip, found, settings) * error_scale(clip.units), 1e-6)
         mean = settings.off_by + off
-        numbers = _bounded(clip, replace(free, mean_error=mean), mean)
+        numbers = _grained(clip, replace(free, mean_error=mean), mean)
         if numbers is not None and len(numbers) < most:
-            found = _finest(at_bound, most, step_exponent(1.45 * off))
+            found = _finest(at_grain, most, step_exponent(1.45 * off))
             if found is not None:
                 candidates.append(found)
     if progress:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.articulated import find_shape
+from motioncodec.bitstream.between import Spacing
 from motioncodec.bitstream.bones import RIGID, code_shape
 from motioncodec.bitstream.container import Writer
 from motioncodec.bitstream.entropy import Encoder
@@ -85,6 +86,8 @@ class Encoding:
 
     Attributes:
         price: of a bit of what tokens leave over, in squared steps.
+        usual_grain, nearer: of a stream in numbers without a promise the grain, in the clip's
+            units, that suits its key frames, and how many times as near they are in octaves.
 
     Raises:
         MotionCodecError: what was asked for cannot be done.
@@ -95,6 +98,7 @@ class Encoding:
         self.clip, self.effort = clip, settings.effort
         self.stream = Stream(header, settings.device, weights)
         self.price = BOUND_PRICE if header.bound else PRICE
+        self.usual_grain, self.nearer = 0.0, 0
         self._whole: dict[int, Samples] = {}
         # Chunks of a person alone that were coded to know their size.
         self._coded: dict[int, bytes] = {}
@@ -331,6 +335,14 @@ class Encoding:
         rows = self._rows(person, chunk)
         kept = kept_bound(header.bound, float(np.nanmax(np.abs(rows), initial=0.0)))
         step = correction_step(header.bound, header.dims)
+        if header.loose:
+            usual = correction_step(self.usual_grain or header.bound, header.dims)
+            suits = Finder(rows / usual, kept / step).spacing()
+            one.spacing = Spacing(max(suits.exponent - self.nearer, 0))
+            finder = Finder(rows / step, kept / step)
+            one.numbers, _ = finder.fill(finder.numbers(one.spacing)[0], one.spacing)
+            one.in_numbers = True
+            return
         layout = self.stream.layout(chunk)
         alone = replace(layout, jointed=layout.jointed[person : person + 1])
         finder = Finder(rows / step, kept / step)
@@ -520,7 +532,8 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
             frames += asked.model_frames
     _answer(waiting, progress)
     for encoding in encodings:
-        encoding.add_links()
+        if not encoding.stream.header.loose:
+            encoding.add_links()
 
 
 @dataclass(frozen=True)
@@ -549,7 +562,7 @@ def _asked(encoding: Encoding, progress: Progress) -> Iterator[_Asked]:
     for chunk in range(header.chunks):
         frames = len(range(*header.frame_span(chunk)))
         here = [person for person, mine in enumerate(encoding.people) if mine[chunk].present]
-        if not header.model or not here:
+        if not header.model or not here or header.loose:
             progress(frames)
             continue
         for person in here:

@@ -31,7 +31,7 @@ def places_of(
     Args:
         numbers: of key frames.
         spacing: of these.
-        between: (F, K, D) corrections of the others; None where there are none.
+        between: (F, K, D) corrections of the others; None for none.
         present: (F, K).
 
     Raises:
@@ -39,12 +39,14 @@ def places_of(
     """
     keys = spacing.keys(len(present))
     values = values_of(numbers, present[keys])
-    if not spacing.exponent or between is None:
+    if not spacing.exponent:
         return values
-    out = np.zeros(between.shape, np.int64)
+    out = np.zeros((len(present), *values.shape[1:]), np.int64)
     out[keys] = values.astype(np.int64) * PARTS
 
-    def settle(row: Row, joints: Integers, _: Integers) -> Integers:
+    def settle(row: Row, joints: Integers, told: Integers) -> Integers:
+        if between is None:
+            return np.zeros_like(told)
         some: Integers = between[row.frames[:, None], joints]
         return some
 
@@ -139,6 +141,16 @@ class Finder:
         self.points, self.kept = points, kept
         self.present: Bool = ~np.isnan(points[..., 0])
 
+    def spacing(self) -> Spacing:
+        """The one that should take the fewest bits, judged by true keypoints alone."""
+        costs, _ = self._costs()
+        return Spacing(int(np.argmin(costs)))
+
+    def numbers(self, spacing: Spacing) -> tuple[Numbers, float]:
+        """Numbers of a spacing's key frames without differences, and about how many bits they
+        take."""
+        return find_ways(self.points[spacing.keys(len(self.points))], floats=False)
+
     def ways(self) -> tuple[Spacing, Numbers, float]:
         """The spacing that should take the fewest bits, numbers of its key frames without
         differences, and about how many bits all of it takes."""
@@ -146,7 +158,7 @@ class Finder:
         found = []
         for exponent in np.argsort(costs, kind="stable")[:2].tolist():
             spacing = Spacing(exponent)
-            numbers, bits = find_ways(self.points[spacing.keys(len(self.points))], floats=False)
+            numbers, bits = self.numbers(spacing)
             found.append((bits + between[exponent], spacing, numbers))
         bits, spacing, numbers = min(found, key=lambda one: one[0])
         return spacing, numbers, bits

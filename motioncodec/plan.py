@@ -68,6 +68,8 @@ class Settings:
         lossless: every float32 of keypoints and confidences to the bit, without a model.
         off_by: what the clip is within of what it was made of, in the same unit: an error asked for
             counts from there.
+        grain: numbers as fine as those of this max error, none of which is promised; what a mean
+            error is made with.
     """
 
     preset: str | None = None
@@ -80,6 +82,7 @@ class Settings:
     bitrate: float | None = None
     lossless: bool = False
     off_by: float = 0.0
+    grain: float | None = None
 
     @property
     def available(self) -> tuple[str, ...]:
@@ -131,6 +134,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
             "error: expected one of max error, mean error, bit rate and lossless, found more"
         )
     bound = _in_units(clip, settings.max_error, settings.off_by, "max error")
+    bound = bound or _in_units(clip, settings.grain, 0.0, "grain")
     mean = _in_units(clip, settings.mean_error, settings.off_by, "mean error")
     covered, _ = covered_joints(clip.skeleton)
     seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
@@ -216,6 +220,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         lossless=settings.lossless,
         learned=settings.lossless or bound > 0,
         spaced=bound > 0,
+        loose=settings.grain is not None,
     )
     header.check_size(len(clip.skeleton))
     return header, weights

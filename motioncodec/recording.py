@@ -187,7 +187,7 @@ class Recording:
         header = self.decoder.header
         if header.lossless:
             return 0.0
-        return (header.promised or header.bound) * error_scale(header.units) or None
+        return header.promise * error_scale(header.units) or None
 
     # -- frames ------------------------------------------------------------------------------------
 

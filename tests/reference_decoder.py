@@ -1124,6 +1124,7 @@ def chunk(
     outside: Sequence[int] = (),
     later: bool = False,
     spaced: bool = False,
+    loose: bool = False,
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
@@ -1175,8 +1176,9 @@ def chunk(
             along: dict[int, int] = {}
             values = numbers(coder, keyed, dims, False, shared, later, along)
             if e:
-                person["between"] = between(coder, gone, dims, e, *amid)
-                values = places(values, gone, dims, e, along, person["between"])
+                told = {} if loose else between(coder, gone, dims, e, *amid)
+                person["between"] = told
+                values = places(values, gone, dims, e, along, told)
             person["numbers"] = values
         elif fine:
             about: tuple[Any, ...] = ()

@@ -136,7 +136,7 @@ def test_the_golden_files_decode(name: str) -> None:
             ],
             steps=layout.steps, bounded=layout.bounded, lossless=layout.exact, fine=layout.fine,
             jointed=layout.jointed, covered=layout.covered, stride=layout.stride,
-            outside=layout.outside, later=layout.learned, spaced=layout.spaced,
+            outside=layout.outside, later=layout.learned, spaced=layout.spaced, loose=layout.loose,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()
@@ -149,8 +149,9 @@ def test_the_golden_files_decode(name: str) -> None:
             if expected.numbers is not None:
                 present = ~expected.missing
                 values = places_of(expected.numbers, expected.spacing, expected.between, present)
+                if expected.spacing.exponent:
+                    values = values * PARTS
                 if expected.between is not None:
-                    values *= PARTS
                     put = np.argwhere(expected.between.any(axis=-1)).tolist()
                     assert lists["between"] == {
                         (f, j): expected.between[f, j].tolist() for f, j in put

@@ -194,3 +194,16 @@ def test_ways_change_from_chunk_to_chunk_only_where_that_pays() -> None:
     with changed("_HOPELESS", 0.0):
         tokens = len(encoded(clip, 20.0))
     assert size <= 1.02 * tokens
+
+
+def test_a_mean_error_in_numbers_promises_no_bound() -> None:
+    clip = slow(200, 60.0)
+    target = io.BytesIO()
+    encode_clip(clip, target, Settings(mean_error=3.0))
+    stream = Stream(io.BytesIO(target.getvalue()))
+    assert stream.header.loose and stream.header.promise == 0
+    (one,) = dict(stream._load(range(1), 0))[0]
+    assert one.numbers is not None and one.spacing.exponent and one.between is None
+    off = np.linalg.norm(stream.clip().keypoints - clip.keypoints, axis=-1) * 1000
+    assert 2.5 < off.mean() <= 3.0
+    assert len(target.getvalue()) < len(encoded(clip, 3.0))

@@ -119,6 +119,8 @@ class Header:
         plain channels of what is left over have tables that adapt. As in all but early files.
     spaced: and numbers may be of key frames alone, with corrections between them. As in all but
         early files with a bound.
+    loose: and the bound says how fine numbers are, and is not kept: nothing is corrected between
+        key frames.
     """
 
     frames: int
@@ -149,6 +151,13 @@ class Header:
     links: tuple[Link | None, ...] = ()
     learned: bool = False
     spaced: bool = False
+    loose: bool = False
+
+    @property
+    def promise(self) -> float:
+        """In the clip's units, what every keypoint is within of what the clip was made of; 0 where
+        nothing is promised."""
+        return 0.0 if self.loose else self.promised or self.bound
 
     @property
     def model_id(self) -> int:
@@ -232,7 +241,7 @@ class Header:
         if self.lossless:
             out[_LOSSLESS] = 1
         if self.learned:
-            out[_LEARNED] = 2 if self.spaced else 1
+            out[_LEARNED] = 1 + self.spaced + self.loose
         if self.stride != 1:
             out[_STRIDE] = self.stride
         if self.ids:
@@ -288,7 +297,7 @@ class Header:
         references = _references(packed)
         model = _whole(packed, _MODEL, 0, 0, 1 << 24)
         fine_step, bound, promised = _refinement(packed)
-        learned = _whole(packed, _LEARNED, 0, 1 if _LEARNED in packed else 0, 2)
+        learned = _whole(packed, _LEARNED, 0, 1 if _LEARNED in packed else 0, 3)
         out = cls(
             frames=_whole(packed, _FRAMES, None, 0, MAX_FRAMES),
             frame_rate=float(rate),
@@ -318,6 +327,7 @@ class Header:
             links=_links(packed, references, dims),
             learned=learned > 0,
             spaced=learned > 1,
+            loose=learned > 2,
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")

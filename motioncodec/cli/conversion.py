@@ -384,7 +384,9 @@ class Decoding:
         notes = []
         for chunk in sorted(decoder.damaged):
             first, last = decoder.header.frame_span(chunk)
-            beside = "; frames beside them may be beyond the bound" if decoder.header.bound else ""
+            beside = (
+                "; frames beside them may be beyond the bound" if decoder.header.promise else ""
+            )
             notes.append(f"frames {first}:{last} are damaged and left missing{beside}")
         message = ""
         if task.target != STANDARD:

@@ -143,9 +143,7 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
         "units": header.units,
         "up": header.up,
         "confidence_bits": header.confidence,
-        "max_error": (header.promised or header.bound) * error_scale(header.units)
-        if header.bound
-        else None,
+        "max_error": header.promise * error_scale(header.units) or None,
         "lossless": header.lossless,
         "bytes": size,
         "bit_rate": 8 * size / duration if duration else None,

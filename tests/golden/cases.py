@@ -525,17 +525,17 @@ def learned() -> Case:
     return Case(header, (layout,), (tuple(people),))
 
 
-def spaced() -> Case:
+def spaced(loose: bool = False) -> Case:
     """3D without a model, with a bound: three people in numbers, of key frames and of all."""
     header = Header(
         frames=150, frame_rate=60.0, skeleton=0, names=("a", "b", "c", "d", "e", "f"), people=3,
         references=(0, 0, 1, 2, 0, 5), keypoint_step=-20, adaptive=True, fine_step=-28,
-        bound=0.001953125, chunk=96, learned=True, spaced=True,
+        bound=0.001953125, chunk=96, learned=True, spaced=True, loose=loose,
     )  # fmt: skip
     source, people = numbers(33), []
     layout = Layout(
         150, 6, 3, 3, 6, 0, fine=(1, 150, 18), bounded=True, outside=range(6), learned=True,
-        spaced=True,
+        spaced=True, loose=loose,
     )  # fmt: skip
     for spacing in (Spacing(1), Spacing(), Spacing(4)):
         missing = runs(150, 6, 27)
@@ -550,8 +550,15 @@ def spaced() -> Case:
             sizes = array(source, (150, 6, 3), lambda n: n % 5 - 2 if n % 40 else n % 90)
             one.between = np.where(often & ~missing[..., None], sizes, 0)
             one.between[keys] = 0
+        if loose:
+            one.between = None
         people.append(one)
     return Case(header, (layout,), (tuple(people),))
+
+
+def loose() -> Case:
+    """The same without corrections, and without a promise."""
+    return spaced(loose=True)
 
 
 def learned_floats() -> Case:
@@ -622,6 +629,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "markers": markers, "strided": strided, "adapting": adapting, "linked": linked,
     "bounded": bounded, "jointed": jointed, "numbered": numbered, "lossless": lossless,
     "learned": learned, "learned_floats": learned_floats, "spaced": spaced,
+    "loose": loose,
 }  # fmt: skip
 
 READ: dict[str, Callable[[], Case]] = {**FILES, "named": named}
