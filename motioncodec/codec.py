@@ -278,8 +278,9 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
             refined.set_step(step_exponent(encoded))
             return _written(refined)
 
-        def at_grain(exponent: int) -> bytes:
-            return _written(encoded(clip, replace(free, grain=step_size(exponent))))
+        def at_bound(exponent: int) -> bytes:
+            bound = settings.off_by + step_size(exponent)
+            return _written(encoded(clip, replace(free, max_error=bound)))
 
         found = _finest(at_step, most, step_exponent(off))
         if found is not None:
@@ -289,7 +290,7 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
         mean = settings.off_by + off
         numbers = _grained(clip, replace(free, mean_error=mean), mean)
         if numbers is not None and len(numbers) < most:
-            found = _finest(at_grain, most, step_exponent(1.45 * off))
+            found = _finest(at_bound, most, step_exponent(1.45 * off))
             if found is not None:
                 candidates.append(found)
     if progress:
