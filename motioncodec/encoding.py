@@ -340,7 +340,8 @@ class Encoding:
             suits = Finder(rows / usual, kept / step).spacing()
             one.spacing = Spacing(max(suits.exponent - self.nearer, 0))
             finder = Finder(rows / step, kept / step)
-            one.numbers, _ = finder.fill(finder.numbers(one.spacing)[0], one.spacing)
+            numbers, _ = finder.numbers(one.spacing)
+            one.numbers, one.between = finder.fill(numbers, one.spacing, loose=True)
             one.in_numbers = True
             return
         layout = self.stream.layout(chunk)

@@ -163,8 +163,11 @@ class Finder:
         bits, spacing, numbers = min(found, key=lambda one: one[0])
         return spacing, numbers, bits
 
-    def fill(self, numbers: Numbers, spacing: Spacing) -> tuple[Numbers, Integers]:
-        """The numbers with differences, and (F, K, D) corrections between key frames."""
+    def fill(
+        self, numbers: Numbers, spacing: Spacing, loose: bool = False
+    ) -> tuple[Numbers, Integers]:
+        """The numbers with differences, and (F, K, D) corrections between key frames: of what is
+        not within reach there, or, if that is ``loose``, within three times as much."""
         keys = spacing.keys(len(self.points))
         # What key frames are off by is what all between them are.
         near = _KEYS_NEAR if spacing.exponent else NEAR
@@ -175,7 +178,7 @@ class Finder:
 
         def settle(row: Row, joints: Integers, told: Integers) -> Integers:
             apart = self.points[row.frames[:, None], joints] - told / PARTS
-            found = find_corrections(apart, self.kept)
+            found = find_corrections(apart, self.kept * (_LOOSE if loose else 1.0))
             between[row.frames[:, None], joints] = found
             return found
 
@@ -222,6 +225,9 @@ class Finder:
 
 _KEYS_NEAR = 3.0
 """As :data:`NEAR`, of numbers of key frames."""
+
+_LOOSE = 3.0
+"""Times their reach that keypoints between key frames may be off where nothing is promised."""
 
 _NEARLY = 0.75
 """Share of what keypoints must be within from which on a true one's distance from where it is

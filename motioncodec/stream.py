@@ -200,7 +200,7 @@ class Stream:
             [self.header.steps(chunk, stride) for stride in self.strides], KNOT_SPACING,
             self.knows_bones, fine, self.header.bound > 0, jointed, covered,
             self.header.lossless, self.header.stride, self.extra if self.header.adaptive else (),
-            self.header.learned, self.header.spaced, self.header.loose,
+            self.header.learned, self.header.spaced,
         )  # fmt: skip
 
     @cached_property

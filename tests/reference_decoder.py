@@ -1124,7 +1124,6 @@ def chunk(
     outside: Sequence[int] = (),
     later: bool = False,
     spaced: bool = False,
-    loose: bool = False,
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
@@ -1176,9 +1175,8 @@ def chunk(
             along: dict[int, int] = {}
             values = numbers(coder, keyed, dims, False, shared, later, along)
             if e:
-                told = {} if loose else between(coder, gone, dims, e, *amid)
-                person["between"] = told
-                values = places(values, gone, dims, e, along, told)
+                person["between"] = between(coder, gone, dims, e, *amid)
+                values = places(values, gone, dims, e, along, person["between"])
             person["numbers"] = values
         elif fine:
             about: tuple[Any, ...] = ()

@@ -136,7 +136,7 @@ def test_the_golden_files_decode(name: str) -> None:
             ],
             steps=layout.steps, bounded=layout.bounded, lossless=layout.exact, fine=layout.fine,
             jointed=layout.jointed, covered=layout.covered, stride=layout.stride,
-            outside=layout.outside, later=layout.learned, spaced=layout.spaced, loose=layout.loose,
+            outside=layout.outside, later=layout.learned, spaced=layout.spaced,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()

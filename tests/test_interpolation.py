@@ -203,7 +203,7 @@ def test_a_mean_error_in_numbers_promises_no_bound() -> None:
     stream = Stream(io.BytesIO(target.getvalue()))
     assert stream.header.loose and stream.header.promise == 0
     (one,) = dict(stream._load(range(1), 0))[0]
-    assert one.numbers is not None and one.spacing.exponent and one.between is None
+    assert one.numbers is not None and one.spacing.exponent
     off = np.linalg.norm(stream.clip().keypoints - clip.keypoints, axis=-1) * 1000
     assert 2.5 < off.mean() <= 3.0
     assert len(target.getvalue()) < len(encoded(clip, 3.0))

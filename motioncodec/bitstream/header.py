@@ -119,8 +119,7 @@ class Header:
         plain channels of what is left over have tables that adapt. As in all but early files.
     spaced: and numbers may be of key frames alone, with corrections between them. As in all but
         early files with a bound.
-    loose: and the bound says how fine numbers are, and is not kept: nothing is corrected between
-        key frames.
+    loose: and the bound says how fine numbers are, and is not kept between key frames.
     """
 
     frames: int

@@ -75,7 +75,7 @@ class Layout:
         exact: values are float32 to the bit, and nothing else is written.
         stride: clip frames for each value of the curves.
         outside: which joints the curves are of, where their tables adapt; empty where they do not.
-        learned, spaced, loose: as in the header.
+        learned, spaced: as in the header.
     """
 
     frames: int
@@ -97,7 +97,6 @@ class Layout:
     outside: Sequence[int] = ()
     learned: bool = False
     spaced: bool = False
-    loose: bool = False
 
     def here(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(20,) canonical joints that are there in any frame."""
@@ -370,7 +369,7 @@ def _code_person(
         empty = Numbers.empty(len(keys), layout.joints, layout.dims, False, layout.learned)
         out.numbers = code_numbers(coder, given.numbers or empty, ~missing[keys], shared.keypoints)
         note("numbers")
-        if out.spacing.exponent and not layout.loose:
+        if out.spacing.exponent:
             none = np.zeros((layout.frames, layout.joints, layout.dims), np.int64)
             asked = none if given.between is None else given.between
             out.between = code_between(coder, asked, ~missing, out.spacing, shared.between)

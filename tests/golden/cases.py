@@ -535,7 +535,7 @@ def spaced(loose: bool = False) -> Case:
     source, people = numbers(33), []
     layout = Layout(
         150, 6, 3, 3, 6, 0, fine=(1, 150, 18), bounded=True, outside=range(6), learned=True,
-        spaced=True, loose=loose,
+        spaced=True,
     )  # fmt: skip
     for spacing in (Spacing(1), Spacing(), Spacing(4)):
         missing = runs(150, 6, 27)
@@ -550,14 +550,12 @@ def spaced(loose: bool = False) -> Case:
             sizes = array(source, (150, 6, 3), lambda n: n % 5 - 2 if n % 40 else n % 90)
             one.between = np.where(often & ~missing[..., None], sizes, 0)
             one.between[keys] = 0
-        if loose:
-            one.between = None
         people.append(one)
     return Case(header, (layout,), (tuple(people),))
 
 
 def loose() -> Case:
-    """The same without corrections, and without a promise."""
+    """The same without a promise."""
     return spaced(loose=True)
 
 
