@@ -55,8 +55,9 @@ def load_opponent(path: Path) -> ModuleType:
     return module
 
 
-def clips(folder: Path, joints: list[str]) -> list[tuple[Clip, list[int]]]:
-    """Clips over 4 s at 30 frames a second, and which of their joints count."""
+def clips(folder: Path, joints: list[str], captured: bool = False) -> list[tuple[Clip, list[int]]]:
+    """Clips over 4 s, at 30 frames a second or as they were ``captured``, and which of their joints
+    count."""
     out = []
     for path in sorted(folder.glob("*.npz")):
         clip = read_clip(path)
@@ -65,13 +66,15 @@ def clips(folder: Path, joints: list[str]) -> list[tuple[Clip, list[int]]]:
         points = clip.keypoints[:, 0].astype(np.float64) * METRES[clip.units]
         if len(rows) < len(joints) or np.isnan(points[:, rows]).any():
             continue
-        frames = int(len(points) / clip.frame_rate * RATE)
-        at = np.arange(frames) * clip.frame_rate / RATE
-        low = np.minimum(at.astype(int), len(points) - 2)
-        w = (at - low)[:, None, None]
-        moved = points[low] * (1 - w) + points[low + 1] * w
-        if frames / RATE > SECONDS:
-            out.append((Clip(moved[:, None], RATE, clip.skeleton, units="m", up=clip.up), rows))
+        rate, moved = clip.frame_rate, points
+        if not captured:
+            rate, frames = RATE, int(len(points) / clip.frame_rate * RATE)
+            at = np.arange(frames) * clip.frame_rate / RATE
+            low = np.minimum(at.astype(int), len(points) - 2)
+            w = (at - low)[:, None, None]
+            moved = points[low] * (1 - w) + points[low + 1] * w
+        if len(moved) / rate > SECONDS:
+            out.append((Clip(moved[:, None], rate, clip.skeleton, units="m", up=clip.up), rows))
     return out
 
 

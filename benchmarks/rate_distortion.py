@@ -78,7 +78,7 @@ GROUPS = (
     "val", "hdm05", "val 120/s", "hdm05 120/s", "val 60 s", "val 10 s", "val 2D", "samples 3D",
     "samples 2D",
 )  # fmt: skip
-RATE = 30.0
+RATE, CAPTURED = 30.0, 120.0
 BLEND = 15
 
 PACKAGES = (
@@ -860,8 +860,9 @@ def put(name: str, clips: list[Clip], folder: Path) -> Group:
     return group
 
 
-def bodies(folder: Path) -> list[Clip]:
-    """The clips of benchmarks/frontier.py, with the opponent's joints alone."""
+def bodies(folder: Path, captured: bool = False) -> list[Clip]:
+    """The clips of benchmarks/frontier.py, with the opponent's joints alone; or those of them that
+    were ``captured`` at 120 frames a second, at that."""
     from frontier import clips
 
     from motioncodec.clip import Clip
@@ -869,31 +870,11 @@ def bodies(folder: Path) -> list[Clip]:
 
     joints = [name for name in CANONICAL if name not in ("chest", "head_top")]
     out = []
-    for clip, rows in clips(folder, joints):
-        skeleton = Skeleton.from_names([clip.skeleton.joints[row] for row in rows])
-        out.append(Clip(clip.keypoints[:, :, rows], RATE, skeleton, units="m", up=clip.up))
-    return out
-
-
-def captured(folder: Path) -> list[Clip]:
-    """The same joints of clips over 4 s at the 120 frames a second that they were captured at."""
-    from frontier import SECONDS
-
-    from motioncodec.clip import Clip
-    from motioncodec.io import read_clip
-    from motioncodec.skeleton import CANONICAL, Skeleton
-
-    joints = [name for name in CANONICAL if name not in ("chest", "head_top")]
-    out = []
-    for path in sorted(folder.glob("*.npz")):
-        clip = read_clip(path)
-        names = list(clip.skeleton.joints)
-        rows = [names.index(joint) for joint in joints if joint in names]
-        points = clip.keypoints[:, :, rows]
-        whole = len(rows) == len(joints) and not np.isnan(points).any()
-        if clip.frame_rate == 120 and clip.frames / clip.frame_rate > SECONDS and whole:
-            skeleton = Skeleton.from_names([names[row] for row in rows])
-            out.append(Clip(points, clip.frame_rate, skeleton, units=clip.units, up=clip.up))
+    for clip, rows in clips(folder, joints, captured):
+        if clip.frame_rate == (CAPTURED if captured else RATE):
+            skeleton = Skeleton.from_names([clip.skeleton.joints[row] for row in rows])
+            points = clip.keypoints[:, :, rows]
+            out.append(Clip(points, clip.frame_rate, skeleton, units="m", up=clip.up))
     return out
 
 
@@ -952,7 +933,7 @@ def gathered(name: str, options: argparse.Namespace) -> list[Clip]:
 
         return [targets.projected(clip) for clip in targets.clips(options.data / "val")]
     if name.endswith("120/s"):
-        return captured(options.data / name.split()[0])
+        return bodies(options.data / name.split()[0], captured=True)
     clips = bodies(options.data / name.split()[0])
     if name == "val 60 s":
         return pieces([joined(clips)], 60)

@@ -212,35 +212,40 @@ def _grained(clip: Clip, settings: Settings, mean: float) -> bytes | None:
     if clip.missing.all():
         return None
     best: bytes | None = None
-    inner = mean - settings.off_by
-    usual = _GRAIN * inner
-    preset = settings.chosen(clip)
     for nearer in range(_NEARER):
-        grain, slope, before = usual, 1.0, None
-        found: bytes | None = None
-        for _ in range(_TRIES):
-            asked = replace(settings, preset=preset, mean_error=None, grain=grain)
-            try:
-                encoding = encoded(clip, asked)
-                encoding.usual_grain = usual / error_scale(clip.units)
-                encoding.nearer = nearer
-                data = _written(encoding)
-            except UsageError:
-                break
-            error = max(_error(clip, data, settings) * error_scale(clip.units), inner / 64)
-            if error <= inner and (found is None or len(data) < len(found)):
-                found = data
-            if 0.985 * inner < error <= inner:
-                break
-            if before is not None and grain != before[0]:
-                slope = math.log(error / before[1]) / math.log(grain / before[0])
-            before = grain, error
-            step = (0.995 * inner / error) ** (1 / min(max(slope, 0.2), 1.5))
-            grain *= min(max(step, 0.35), 2.0)
+        found = _with_grain(clip, settings, mean - settings.off_by, nearer)
         if best is not None and (found is None or len(found) >= len(best)):
             break
         best = found
     return best
+
+
+def _with_grain(clip: Clip, settings: Settings, mean: float, nearer: int) -> bytes | None:
+    """As :func:`_grained`, with key frames so many times as near, in octaves, as usual; None also
+    if no grain that was tried is fine enough. The mean error is that to the clip at hand."""
+    settings = replace(settings, preset=settings.chosen(clip), mean_error=None)
+    grain = usual = _GRAIN * mean
+    found: bytes | None = None
+    slope, before = 1.0, None
+    for _ in range(_TRIES):
+        try:
+            encoding = encoded(clip, replace(settings, grain=grain))
+            encoding.usual_grain = usual / error_scale(clip.units)
+            encoding.nearer = nearer
+            data = _written(encoding)
+        except UsageError:
+            break
+        error = max(_error(clip, data, settings) * error_scale(clip.units), mean / 64)
+        if error <= mean and (found is None or len(data) < len(found)):
+            found = data
+        if 0.985 * mean < error <= mean:
+            break
+        if before is not None and grain != before[0]:
+            slope = math.log(error / before[1]) / math.log(grain / before[0])
+        before = grain, error
+        step = (0.995 * mean / error) ** (1 / min(max(slope, 0.2), 1.5))
+        grain *= min(max(step, 0.35), 2.0)
+    return found
 
 
 _GRAIN, _NEARER, _TRIES = 2.8, 4, 6

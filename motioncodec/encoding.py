@@ -164,7 +164,7 @@ class Encoding:
         for chunk in range(header.chunks):
             frames = slice(*header.frame_span(chunk))
             mine[chunk] = PersonChunk(np.isnan(clip.keypoints[frames, person, :, 0]))
-        if header.model:
+        if header.model and not header.loose:
             place_person(clip, self.stream, person, mine, partial(self._sampled, person))
         return mine
 
@@ -335,18 +335,17 @@ class Encoding:
         rows = self._rows(person, chunk)
         kept = kept_bound(header.bound, float(np.nanmax(np.abs(rows), initial=0.0)))
         step = correction_step(header.bound, header.dims)
+        finder = Finder(rows / step, kept / step)
         if header.loose:
             usual = correction_step(self.usual_grain or header.bound, header.dims)
             suits = Finder(rows / usual, kept / step).spacing()
             one.spacing = Spacing(max(suits.exponent - self.nearer, 0))
-            finder = Finder(rows / step, kept / step)
             numbers, _ = finder.numbers(one.spacing)
             one.numbers, one.between = finder.fill(numbers, one.spacing, loose=True)
             one.in_numbers = True
             return
         layout = self.stream.layout(chunk)
         alone = replace(layout, jointed=layout.jointed[person : person + 1])
-        finder = Finder(rows / step, kept / step)
         spacing, numbers, bits = finder.ways()
         data = found = None
         if not (self._clear.get(person) and chunk % _RETRIED):
@@ -521,6 +520,8 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
         progress: called with the clip frames that got tokens.
     """
     progress = progress or (lambda _: None)
+    # Those in numbers alone have none.
+    encodings = [encoding for encoding in encodings if not encoding.stream.header.loose]
     waiting: list[_Asked] = []
     frames = 0
     for encoding in encodings:
@@ -533,8 +534,7 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
             frames += asked.model_frames
     _answer(waiting, progress)
     for encoding in encodings:
-        if not encoding.stream.header.loose:
-            encoding.add_links()
+        encoding.add_links()
 
 
 @dataclass(frozen=True)
@@ -563,7 +563,7 @@ def _asked(encoding: Encoding, progress: Progress) -> Iterator[_Asked]:
     for chunk in range(header.chunks):
         frames = len(range(*header.frame_span(chunk)))
         here = [person for person, mine in enumerate(encoding.people) if mine[chunk].present]
-        if not header.model or not here or header.loose:
+        if not header.model or not here:
             progress(frames)
             continue
         for person in here:

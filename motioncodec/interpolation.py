@@ -31,7 +31,7 @@ def places_of(
     Args:
         numbers: of key frames.
         spacing: of these.
-        between: (F, K, D) corrections of the others; None for none.
+        between: (F, K, D) corrections of the others; None where there are no others.
         present: (F, K).
 
     Raises:
@@ -41,12 +41,11 @@ def places_of(
     values = values_of(numbers, present[keys])
     if not spacing.exponent:
         return values
-    out = np.zeros((len(present), *values.shape[1:]), np.int64)
+    assert between is not None
+    out = np.zeros_like(between)
     out[keys] = values.astype(np.int64) * PARTS
 
-    def settle(row: Row, joints: Integers, told: Integers) -> Integers:
-        if between is None:
-            return np.zeros_like(told)
+    def settle(row: Row, joints: Integers, _: Integers) -> Integers:
         some: Integers = between[row.frames[:, None], joints]
         return some
 

@@ -133,7 +133,7 @@ def code_spacing(coder: Coder, given: Spacing) -> Spacing:
 def code_between(
     coder: Coder, given: Integers, present: Bool, spacing: Spacing, shared: BetweenTables
 ) -> Integers:
-    """Writes (F, K, D) corrections, most of them 0 and all in key frames, and returns them, or
+    """Writes (F, K, D) corrections, 0 in key frames and mostly elsewhere, and returns them, or
     reads as many: row by row a flag for each present joint of each frame, magnitudes, their signs.
 
     Args:
@@ -159,15 +159,11 @@ def code_between(
             count = here[some].sum(axis=0)
             share = (told.sum(axis=0) << 16) // np.maximum(count, 1)
             rate += (share - rate) * count // (count + _SLOW)
-        at = found[row.frames] > 0
-        if at.any():
-            corrected = given[row.frames][at]
-            corrected = code_signs(
-                coder, corrected, _code_sizes(coder, np.abs(corrected), shared.magnitudes)
-            )
-            rows = out[row.frames]
-            rows[at] = corrected
-            out[row.frames] = rows
+        at, joint = np.nonzero(found[row.frames])
+        if len(at):
+            corrected = row.frames[at], joint
+            sizes = _code_sizes(coder, np.abs(given[corrected]), shared.magnitudes)
+            out[corrected] = code_signs(coder, given[corrected], sizes)
     return out
 
 
