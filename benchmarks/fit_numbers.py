@@ -1,9 +1,10 @@
 """Fits what numbers start from (motioncodec/bitstream) to training clips: predictors.bin, the ways
-in which values foretell the next one, and numbers.bin, the tables of what is left.
+in which values foretell the next one; numbers.bin, the tables of what is left; and beginnings.bin,
+those of what foretells them.
 
-usage: python benchmarks/fit_numbers.py TRAIN_DIR [--clips 200] [--only predictors]
+usage: python benchmarks/fit_numbers.py TRAIN_DIR [--clips 200] [--only beginnings]
 
-Both are part of the format: to run this again makes another format.
+All three are part of the format: to run this again makes another format.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from motioncodec.bitstream import numbers
-from motioncodec.bitstream.entropy import normalise
-from motioncodec.bitstream.numbers import BLOCK, PREDICTOR_PARTS, PREDICTORS, TAPS
+from motioncodec.bitstream import beginnings, foretold, numbers
+from motioncodec.bitstream.beginnings import Beginning, Tree
+from motioncodec.bitstream.entropy import Encoder, normalise
+from motioncodec.bitstream.foretold import BLOCK, PREDICTOR_PARTS, PREDICTORS, TAPS, Numbers
 from motioncodec.clip import METRES, Clip
+from motioncodec.interpolation import Finder
 from motioncodec.io import read_clip
 from motioncodec.lossless import find_exact
 from motioncodec.prediction import find_numbers, values_of
@@ -109,34 +112,82 @@ def fit_predictors(clips: list[Clip]) -> np.ndarray:
             ways.append(fitted(before[mine], after[mine], np.zeros(TAPS)))
 
 
+class Counting(Beginning):
+    """Counts what a beginning has under each of its tables."""
+
+    def __init__(self, given: Numbers, tree: Tree, counts: dict[str, np.ndarray]) -> None:
+        out = Numbers.empty(*given.differences.shape, given.floats, given.learned)
+        super().__init__(Encoder(), given, out, tree)
+        self.counts = counts
+
+    def under(self, name: str, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        np.add.at(self.counts[name], (rows, values), 1)
+        return values
+
+
+def fit_beginnings(clips: list[Clip]) -> bytes:
+    """Tables by what key frames have under several bounds, every second clip at half its rate,
+    every third without the two joints of the body that captures lack most often. What was seldom or
+    never seen leans: orders on those behind the same one before and on the same one of what they
+    hang on, all else on nothing being rarer than one in a thousand."""
+    counts = {name: np.zeros(shape) for name, shape in beginnings.SHAPES.items()}
+    for at, clip in enumerate(clips):
+        every = 1 + at % 2 * (clip.frame_rate > 40)
+        rows = clip.keypoints[::every, 0][:1024].astype(np.float64) * METRES[clip.units] * 1000
+        covered = list(clip.skeleton.covered)
+        if at % 3 == 0:
+            some = [j for j, canonical in enumerate(covered) if canonical not in (2, 5)]
+            rows, covered = rows[:, some], [covered[j] for j in some]
+        for bound, is_loose in ((1.0, False), (5.0, False), (20.0, False), (5.6, True)):
+            step = correction_step(bound, 3)
+            finder = Finder(rows / step, kept_bound(bound, 0.0) / step)
+            spacing, found, _ = finder.ways()
+            found, _ = finder.fill(found, spacing, is_loose)
+            present = finder.present[spacing.keys(len(rows))]
+            Counting(found, Tree(present, covered), counts).code()
+    orders = counts["orders"].reshape(PREDICTORS + 1, PREDICTORS + 1, PREDICTORS)
+    of_before, of_base = orders.sum(axis=1, keepdims=True), orders.sum(axis=0, keepdims=True)
+    lean = of_before / (of_before.sum(axis=-1, keepdims=True) + 1)
+    lean = lean + of_base / (of_base.sum(axis=-1, keepdims=True) + 1)
+    orders += 4 * lean + 0.05
+    for name, some in counts.items():
+        if name != "orders":
+            some += 0.001 * some.sum(axis=1, keepdims=True) + 1
+    fitted = [normalise(some).astype("<u2") for some in counts.values()]
+    return b"".join(one.tobytes() for one in fitted)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("train", type=Path)
     parser.add_argument("--clips", type=int, default=200)
-    parser.add_argument("--only", choices=["predictors", "tables"])
+    parser.add_argument("--only", choices=["predictors", "tables", "beginnings"])
     options = parser.parse_args()
     paths = sorted(options.train.glob("*.npz"))
     paths = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[: options.clips]]
     folder = Path(numbers.__file__).parent
-    if options.only != "tables":
+    if options.only in (None, "predictors"):
         some = [clip for clip in map(read_clip, paths) if clip.frames > 4 * BLOCK]
         found = fit_predictors(some)
         (folder / "predictors.bin").write_bytes(
             np.rint(found * PREDICTOR_PARTS).astype("<i2").tobytes()
         )
-        numbers.predictors.cache_clear()
+        foretold.predictors.cache_clear()
         print("predictors.bin:", found.round(2).tolist())
-    if options.only == "predictors":
-        return
-    counts = np.zeros((), np.int64)
-    for path in paths:
-        counts = counts + counts_of(read_clip(path))
-    # A table that was hardly ever asked leans on those of its kind.
-    lean = counts.sum(axis=2, keepdims=True) + 1e-3
-    out = normalise(counts + 8.0 * lean / lean.sum(axis=-1, keepdims=True) + 0.02)
-    path = folder / "numbers.bin"
-    path.write_bytes(out.astype("<u2").tobytes())
-    print(f"{path.name}: {path.stat().st_size} bytes from {int(counts.sum()):,} numbers")
+    if options.only in (None, "tables"):
+        counts = np.zeros((), np.int64)
+        for path in paths:
+            counts = counts + counts_of(read_clip(path))
+        # A table that was hardly ever asked leans on those of its kind.
+        lean = counts.sum(axis=2, keepdims=True) + 1e-3
+        out = normalise(counts + 8.0 * lean / lean.sum(axis=-1, keepdims=True) + 0.02)
+        path = folder / "numbers.bin"
+        path.write_bytes(out.astype("<u2").tobytes())
+        print(f"{path.name}: {path.stat().st_size} bytes from {int(counts.sum()):,} numbers")
+    if options.only in (None, "beginnings"):
+        path = folder / "beginnings.bin"
+        path.write_bytes(fit_beginnings([read_clip(path) for path in paths]))
+        print(f"{path.name}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.between import PARTS, SPACINGS, Row, Spacing
-from motioncodec.bitstream.numbers import BLOCK, Numbers
+from motioncodec.bitstream.foretold import BLOCK, Numbers
 from motioncodec.prediction import NEAR, depths_of, fill, find_ways, values_of
 from motioncodec.refinement import find_corrections
 

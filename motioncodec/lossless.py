@@ -37,7 +37,7 @@ def find_exact(values: Float32, missing: Bool) -> Exact:
 
 def _size(one: Exact, missing: Bool) -> int:
     coder = Encoder()
-    code_exact(coder, one, ~missing, fresh_tables())
+    code_exact(coder, one, ~missing, fresh_tables(), [-1] * missing.shape[1])
     return len(coder.finish())
 
 

@@ -221,6 +221,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         learned=settings.lossless or bound > 0,
         spaced=bound > 0,
         loose=settings.grain is not None,
+        terse=settings.lossless or bound > 0,
     )
     header.check_size(len(clip.skeleton))
     return header, weights

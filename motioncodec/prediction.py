@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.numbers import (
+from motioncodec.bitstream.beginnings import LENGTH_STEP, WEIGHT_BITS
+from motioncodec.bitstream.foretold import (
     BLOCK,
     FRAME,
     LENGTH,
@@ -33,9 +34,9 @@ from motioncodec.bitstream.numbers import (
     TAPS,
     Link,
     Numbers,
-    linked_there,
     predictors,
 )
+from motioncodec.bitstream.numbers import linked_there
 from motioncodec.errors import ContainerError
 
 Float64 = NDArray[np.float64]
@@ -471,7 +472,7 @@ def find_ways(points: Float64, floats: bool) -> tuple[Numbers, float]:
         tried = np.concatenate([taken[joint].sum(axis=-1)[None], tried])
         way = _steady(tried[None], 0)[0]
         saved = (tried[0] - tried[way, np.arange(blocks)]).sum()
-        if saved > 40 + 32 * (len(link.weights) - 1):
+        if saved > 10 + 25 * (len(link.weights) - 1):
             numbers.links[joint] = link
             numbers.forms[:, joint] = np.array([OWN, *forms])[way]
             bits -= saved
@@ -563,14 +564,14 @@ def _links(
     for joint, parent in zip(order, parents):
         rigid = [q for q in before if spread[joint, q] <= slack]
         rigid.sort(key=lambda q: length[joint, q])
-        placed = _find_place(some, joint, rigid[:5], slack, dims)
+        placed = _find_place(some, joint, rigid[:5], slack, floats)
         if placed is not None:
             out.append((joint, placed))
         elif parent >= 0 and dims == 3:
             there = present[:, joint] & present[:, parent]
             apart = points[there, joint] - points[there, parent]
             mean = float(np.median(np.sqrt((apart**2).sum(axis=-1))))
-            weight = mean if floats else float(round(mean * LENGTH_PARTS))
+            weight = mean if floats else LENGTH_STEP * round(mean * LENGTH_PARTS / LENGTH_STEP)
             out.append((joint, Link(LENGTH, (parent,), (float(np.float32(weight)),))))
         if parent >= 0:
             near_by.append((joint, parent))
@@ -603,14 +604,14 @@ def _forest(spread: Float64, length: Float64, quantum: float) -> tuple[list[int]
 
 
 def _find_place(
-    some: Float64, joint: int, rigid: list[int], slack: float, dims: int
+    some: Float64, joint: int, rigid: list[int], slack: float, floats: bool
 ) -> Link | None:
     """A line or frame of rigidly linked joints that has the joint in the same place throughout."""
     mine = some[:, joint]
     tries: list[tuple[int, ...]] = []
     for i, one in enumerate(rigid):
         tries += [(rigid[j], one) for j in range(i)]
-    if dims == 3:
+    if some.shape[2] == 3:
         for i, one in enumerate(rigid):
             tries += [(rigid[k], rigid[j], one) for j in range(i) for k in range(j)]
     for partners in tries:
@@ -629,9 +630,18 @@ def _find_place(
             continue
         wanted = (mine[there] - zero).ravel()
         shares = np.linalg.lstsq(matrix / scale, wanted, rcond=1e-9)[0] / scale
-        shares = shares.astype(np.float32).astype(np.float64)
+        shares = _kept_bits(shares, floats)
         off = np.sqrt(((matrix @ shares - wanted) ** 2).mean())
         if off <= slack and np.abs(shares[:2]).max() <= 4:
             kind = LINE if len(partners) == 2 else FRAME
             return Link(kind, partners, tuple(shares.tolist()))
     return None
+
+
+def _kept_bits(weights: Float64, floats: bool) -> Float64:
+    """Weights of a line or frame as they are told."""
+    words = weights.astype(np.float32).view(np.uint32)
+    if not floats:
+        lost = np.uint32(32 - WEIGHT_BITS)
+        words = words + (np.uint32(1) << lost - np.uint32(1)) >> lost << lost
+    return words.view(np.float32).astype(np.float64)

@@ -193,14 +193,15 @@ class Stream:
                     step_class(self.header.fine_step, self.header.units, scale)
                     for scale in self.header.scales
                 ]
-                covered = list(self.skeleton.covered)
+        if jointed or self.header.terse:
+            covered = list(self.skeleton.covered)
         return Layout(
             last - first, len(self.skeleton), self.header.dims, (stop - start) // WINDOW,
             len(self.extra), self.header.confidence, self.priors,
             [self.header.steps(chunk, stride) for stride in self.strides], KNOT_SPACING,
             self.knows_bones, fine, self.header.bound > 0, jointed, covered,
             self.header.lossless, self.header.stride, self.extra if self.header.adaptive else (),
-            self.header.learned, self.header.spaced,
+            self.header.learned, self.header.spaced, self.header.terse,
         )  # fmt: skip
 
     @cached_property

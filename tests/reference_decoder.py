@@ -773,21 +773,11 @@ class Adaptive:
             self.frequencies[at] = row
 
 
-def numbers(
-    coder: Range,
-    gone: list[list[bool]],
-    dims: int,
-    floats: bool,
-    tables: Adaptive,
-    later: bool,
-    companions: dict[int, int] | None = None,
-) -> dict[tuple[int, int], list[float]]:
-    """8.10 and 9.9: values[frame, joint]; ``companions`` takes up those of joints."""
-    frames, joints, axes = len(gone[0]), len(gone), range(dims)
-    here = [[t for t in range(frames) if not line[t]] for line in gone]
-    some = [joint for joint, line in enumerate(here) if line]
-    if not some:
-        return {}
+def early_beginning(
+    coder: Range, some: list[int], joints: int, dims: int, floats: bool, later: bool, blocks: int
+) -> tuple[Any, ...]:
+    """8.10, 1 to 3: first numbers, kinds, partners, weights, companions, orders, forms, shares."""
+    axes = range(dims)
     first = {some[0]: [coder.signed() for _ in axes]}
     width = coder.bits(6)
     if width > 41:
@@ -807,7 +797,7 @@ def numbers(
             words = [coder.bits(32) for _ in range(3 if kind == 3 else 1)]
             weights[joint] = [struct.unpack("<f", struct.pack("<I", word))[0] for word in words]
     linked = [joint for joint in some if kinds[joint]]
-    companions = {} if companions is None else companions
+    companions = {}
     for joint in some if later else []:
         kind = coder.bits(2)
         if kind == 1:
@@ -816,7 +806,7 @@ def numbers(
             companions[joint] = coder.bits(max((joints - 1).bit_length(), 1))
     orders, forms = [dict.fromkeys(some, 2)], [{j: 1 if kinds[j] == 1 else 7 for j in linked}]
     shares = [dict.fromkeys(companions, 2)]
-    for _ in range(-(-frames // 32)):
+    for _ in range(blocks):
         for ways, count, start in (
             (orders, 16 if later else 3, 1), (shares, 5, 0), (forms, 8, 0)
         ):  # fmt: skip
@@ -825,7 +815,144 @@ def numbers(
             even = [65_536 // count] * count
             even[0] += 65_536 - sum(even)
             ways.append({j: before[j] if same[j] else coder.table(even) + start for j in before})
-    orders, shares, forms = orders[1:], shares[1:], forms[1:]
+    return first, kinds, partners, weights, companions, orders[1:], forms[1:], shares[1:]
+
+
+BODY = [-1, 0, 1, 2, 3, 4, 2, 6, 7, 2, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18]
+"""8.7, parents."""
+
+
+def by_length(coder: Range, table: list[int], count: int, top: int | None = None) -> list[int]:
+    """8.15."""
+    lengths = [coder.table(table) for _ in range(count)]
+    lengths = lengths if top is None else [top - length for length in lengths]
+    out = [1 << length - 1 | coder.bits(length - 1) if length > 0 else 0 for length in lengths]
+    return [-n if n and coder.table(EVEN) else n for n in out]
+
+
+def beginning(
+    coder: Range,
+    some: list[int],
+    joints: int,
+    dims: int,
+    floats: bool,
+    blocks: int,
+    covered: Sequence[int],
+) -> tuple[Any, ...]:
+    """8.15, as early_beginning."""
+    words = numbers_of("beginnings.bin", 46 + 46 + 6 + 12 + 6 + 289 * 16 + 30 + 88)
+
+    def rows(count: int, size: int) -> list[list[int]]:
+        out = [words[i * size : (i + 1) * size] for i in range(count)]
+        del words[: count * size]
+        return out
+
+    firsts, lengths = rows(1, 46)[0], rows(1, 46)[0]
+    of_companions, of_kinds, of_same = rows(2, 3), rows(3, 4), rows(3, 2)
+    of_orders, of_shares, of_forms = rows(289, 16), rows(6, 5), rows(11, 8)
+    by_body = {covered[joint]: joint for joint in some if covered[joint] >= 0}
+    hangs, free = {}, []
+    for at, joint in enumerate(some):
+        up = covered[joint]
+        while up >= 0:
+            up = BODY[up]
+            if up in by_body:
+                hangs[joint] = by_body[up]
+                break
+        if joint in hangs:
+            continue
+        if covered[joint] < 0 and at > 0:
+            hangs[joint] = some[at - 1]
+            continue
+        if free:
+            hangs[joint] = free[-1]
+        free.append(joint)
+
+    def depth(joint: int) -> int:
+        return 1 + depth(hangs[joint]) if joint in hangs else 0
+
+    order = sorted(some, key=lambda joint: (depth(joint), joint))
+    root, others = order[0], order[1:]
+    first = {root: [coder.signed() for _ in range(dims)]}
+    top = coder.bits(6)
+    if top > 45:
+        raise Refused("first numbers")
+    told = by_length(coder, firsts, dims * len(others), top) if top else [0] * dims * len(others)
+    for i, joint in enumerate(others):
+        first[joint] = [a + told[dims * i + k] for k, a in enumerate(first[hangs[joint]])]
+    width = max((joints - 1).bit_length(), 1)
+    how = {joint: coder.table(of_companions[joint != root]) for joint in order}
+    expected = {j: coder.bits(width) if how[j] == 2 else hangs.get(j, -1) for j in order}
+    companions = {joint: expected[joint] for joint in order if how[joint]}
+    kinds = {joint: coder.table(of_kinds[how[joint]]) for joint in order}
+    same = {joint: coder.table(of_same[how[joint]]) for joint in order if kinds[joint] == 1}
+    partners = {joint: [expected[joint]] for joint in order if same.get(joint)}
+    linked = [joint for joint in order if kinds[joint]]
+    for joint in linked:
+        if joint not in partners:
+            partners[joint] = [coder.bits(width) for _ in range(kinds[joint])]
+    kept = [joint for joint in order if kinds[joint] == 1 and not floats]
+    weights: dict[int, list[float]] = {}
+    for joint, number in zip(kept, by_length(coder, lengths, len(kept)) if kept else []):
+        square = 0.0
+        for a, b in zip(first[joint], first.get(partners[joint][0], [0] * dims)):
+            square += float(a - b) * float(a - b)
+        weights[joint] = [(round(4 * math.sqrt(square)) + number) / 4]
+    for joint in linked:
+        if joint not in weights:
+            count, bits = 3 if kinds[joint] == 3 else 1, 32 if floats else 20
+            raw = [coder.bits(bits) << 32 - bits for _ in range(count)]
+            weights[joint] = [struct.unpack("<f", struct.pack("<I", word))[0] for word in raw]
+    orders: list[dict[int, int]] = []
+    shares: list[dict[int, int]] = []
+    forms: list[dict[int, int]] = []
+    for block in range(blocks):
+        mine: dict[int, int] = {}
+        for joint in order:
+            before = orders[-1][joint] if block else 0
+            about = mine[hangs[joint]] if joint in hangs else 0
+            mine[joint] = 1 + coder.table(of_orders[17 * before + about])
+        orders.append(mine)
+        mine = {}
+        for joint in order:
+            if joint in companions:
+                mine[joint] = coder.table(of_shares[1 + shares[-1][joint] if block else 0])
+        shares.append(mine)
+        mine = {}
+        for joint in linked:
+            row = 0 if kinds[joint] == 1 else 9
+            if block:
+                row = 1 + forms[-1][joint]
+                row = 10 if kinds[joint] > 1 and row == 1 else row
+            mine[joint] = coder.table(of_forms[row])
+        forms.append(mine)
+    return first, kinds, partners, weights, companions, orders, forms, shares
+
+
+def numbers(
+    coder: Range,
+    gone: list[list[bool]],
+    dims: int,
+    floats: bool,
+    tables: Adaptive,
+    later: bool,
+    companions: dict[int, int] | None = None,
+    covered: Sequence[int] | None = None,
+) -> dict[tuple[int, int], list[float]]:
+    """8.10, 8.15 and 9.9: values[frame, joint]; ``companions`` takes up those of joints."""
+    frames, joints, axes = len(gone[0]), len(gone), range(dims)
+    here = [[t for t in range(frames) if not line[t]] for line in gone]
+    some = [joint for joint, line in enumerate(here) if line]
+    if not some:
+        return {}
+    blocks = -(-frames // 32)
+    if covered is None:
+        begun = early_beginning(coder, some, joints, dims, floats, later, blocks)
+    else:
+        begun = beginning(coder, some, joints, dims, floats, blocks, covered)
+    first, kinds, partners, weights, found, orders, forms, shares = begun
+    companions = {} if companions is None else companions
+    companions.update(found)
 
     def form(frame: int, joint: int) -> int:
         there = kinds[joint] and all(not gone[p][frame] for p in partners[joint])
@@ -983,11 +1110,16 @@ def float_at(at: int) -> float:
 
 
 def exact(
-    coder: Range, gone: list[list[bool]], dims: int, tables: Adaptive, later: bool
+    coder: Range,
+    gone: list[list[bool]],
+    dims: int,
+    tables: Adaptive,
+    later: bool,
+    covered: Sequence[int] | None = None,
 ) -> list[int]:
     """8.11: bits of all values, frame by frame."""
     scale = coder.bits(4)
-    values = numbers(coder, gone, dims, scale == 0, tables, later)
+    values = numbers(coder, gone, dims, scale == 0, tables, later, None, covered)
     out = [0x7FC0_0000] * (len(gone[0]) * len(gone) * dims)
     for (frame, joint), value in values.items():
         for k, number in enumerate(value):
@@ -1124,6 +1256,7 @@ def chunk(
     outside: Sequence[int] = (),
     later: bool = False,
     spaced: bool = False,
+    terse: bool = False,
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
@@ -1131,14 +1264,15 @@ def chunk(
     begun = adaptive_curves() if outside else []
     plain, corrected = Adaptive.of_plain(), Adaptive.of_corrections()
     amid = Adaptive.of_between()
+    body = covered if terse else None
     out = []
     for number in range(people):
         person: dict[str, Any] = {"missing": missing(coder, frames, joints)}
         out.append(person)
         if lossless:
-            person["exact"] = exact(coder, person["missing"], dims, shared, later)
+            person["exact"] = exact(coder, person["missing"], dims, shared, later, body)
             if confidence_bits:
-                person["exact_confidence"] = exact(coder, person["missing"], 1, sure, later)
+                person["exact_confidence"] = exact(coder, person["missing"], 1, sure, later, body)
             continue
         if all(all(line) for line in person["missing"]):
             continue
@@ -1173,7 +1307,7 @@ def chunk(
             keys = sorted({*range(0, frames, 1 << e), frames - 1})
             keyed = [[line[t] for t in keys] for line in gone]
             along: dict[int, int] = {}
-            values = numbers(coder, keyed, dims, False, shared, later, along)
+            values = numbers(coder, keyed, dims, False, shared, later, along, body)
             if e:
                 person["between"] = between(coder, gone, dims, e, *amid)
                 values = places(values, gone, dims, e, along, person["between"])

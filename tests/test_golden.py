@@ -42,6 +42,7 @@ BINARY_TABLES_SHA256 = {
     "predictors.bin": "f9acdb15ac813c7a612b50b12d14d17f3506c74b08ffee662ea6944e5af59a66",
     "corrections.bin": "7c38dddb9c795d1bc0e202f3897e4198a2b2bf05d18231ee202ee33ea5aca816",
     "between.bin": "5dc0d595e1e7fcfd13d39742e7fab4589ae9a1a1bd1973f32d6fe5e45d2f52ba",
+    "beginnings.bin": "64509ca4c745c764f2bed00dee845f07a7e70252b472c3a7ecf5ee924fbc5cea",
     "curves.bin": "e1e33ade2ca0cfd1be780af3a35e2af28d0971f61cd815834a9cfaa7b8adb8d2",
 }
 TABLES_SHA256 = "7fc2a37752ca9bd67f483477aa21837697c5deed211548fdf5b98da35af48f40"
@@ -137,6 +138,7 @@ def test_the_golden_files_decode(name: str) -> None:
             steps=layout.steps, bounded=layout.bounded, lossless=layout.exact, fine=layout.fine,
             jointed=layout.jointed, covered=layout.covered, stride=layout.stride,
             outside=layout.outside, later=layout.learned, spaced=layout.spaced,
+            terse=layout.terse,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()

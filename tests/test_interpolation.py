@@ -25,7 +25,7 @@ from motioncodec.bitstream.between import (
     code_spacing,
 )
 from motioncodec.bitstream.entropy import Decoder, Encoder
-from motioncodec.bitstream.numbers import Numbers
+from motioncodec.bitstream.foretold import Numbers
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder as Stream
 from motioncodec.codec import Settings, encode_clip

@@ -15,15 +15,8 @@ from reference_decoder import THRESHOLDS
 
 from motioncodec.bitstream import numbers as coding
 from motioncodec.bitstream.entropy import TOTAL, Decoder, Encoder
-from motioncodec.bitstream.numbers import (
-    FRAME,
-    LENGTH,
-    LINE,
-    Link,
-    Numbers,
-    code_numbers,
-    fresh_tables,
-)
+from motioncodec.bitstream.foretold import FRAME, LENGTH, LINE, Link, Numbers
+from motioncodec.bitstream.numbers import code_numbers, fresh_tables
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder as Stream
 from motioncodec.codec import Settings, encode_clip

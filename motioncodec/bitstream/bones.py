@@ -66,7 +66,8 @@ with a joint of the trunk."""
 RIGID = 2
 """Where the last row of a shape says whether any bone is rigid."""
 
-_PARENTS = (-1, 0, 1, 2, 3, 4, 2, 6, 7, 2, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18)
+PARENTS = (-1, 0, 1, 2, 3, 4, 2, 6, 7, 2, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18)
+"""For each canonical joint the one that it hangs on, or -1."""
 
 
 def code_shape(coder: Coder, given: Integers, bones: Integers, here: NDArray[np.bool_]) -> Integers:
@@ -82,7 +83,7 @@ def code_shape(coder: Coder, given: Integers, bones: Integers, here: NDArray[np.
         here: (20,) joints that there are.
     """
     out = np.zeros_like(given)
-    rigid = (bones != FREE) & here & [parent >= 0 and bool(here[parent]) for parent in _PARENTS]
+    rigid = (bones != FREE) & here & [parent >= 0 and bool(here[parent]) for parent in PARENTS]
     if not rigid.any() or not coder.bits(int(given[-1, RIGID]), 1):
         return out
     out[-1, RIGID] = 1
@@ -119,7 +120,7 @@ def slots_of(shape: Integers, bones: Integers, here: NDArray[np.bool_]) -> list[
             joints = kinds[choice - 1]
             grouped |= set(joints)
             out += [3 * joints[0] + i for i in range(3)]
-    for joint, parent in enumerate(_PARENTS):
+    for joint, parent in enumerate(PARENTS):
         if here[joint] and joint not in grouped:
             rigid = bones[joint] != FREE and here[parent] and shape[-1, RIGID]
             out += [3 * joint + i for i in range(2 if rigid else 3)]

@@ -3,13 +3,15 @@ values that they do not give, and what stands where nothing is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.entropy import TOTAL, AdaptiveTables, Coder, code_natural
-from motioncodec.bitstream.numbers import Numbers, code_numbers
+from motioncodec.bitstream.foretold import Numbers
+from motioncodec.bitstream.numbers import code_numbers
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
@@ -55,7 +57,13 @@ class Exact:
         return cls(FLOATS, numbers, none, none.astype(np.uint32), none.astype(np.uint32))
 
 
-def code_exact(coder: Coder, given: Exact, present: Bool, shared: AdaptiveTables) -> Exact:
+def code_exact(
+    coder: Coder,
+    given: Exact,
+    present: Bool,
+    shared: AdaptiveTables,
+    covered: Sequence[int] | None = None,
+) -> Exact:
     """Writes values and returns them, or reads as many.
 
     The scale, in 4 bits; numbers; how many strays there are, and of each how many values lie
@@ -66,13 +74,14 @@ def code_exact(coder: Coder, given: Exact, present: Bool, shared: AdaptiveTables
         given: :meth:`Exact.empty` to read.
         present: (F, K).
         shared: tables of numbers, which adapt.
+        covered: as for :func:`code_numbers`.
     """
     frames, joints, dims = given.numbers.differences.shape
     scale = coder.bits(given.scale, 4)
     asked = given.numbers
     if asked.floats != (scale == FLOATS):
         asked = Numbers.empty(frames, joints, dims, scale == FLOATS, asked.learned)
-    numbers = code_numbers(coder, asked, present, shared)
+    numbers = code_numbers(coder, asked, present, shared, covered)
     count = code_natural(coder, len(given.strays))
     if count > frames * joints * dims:
         raise ContainerError(

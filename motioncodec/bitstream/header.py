@@ -120,6 +120,8 @@ class Header:
     spaced: and numbers may be of key frames alone, with corrections between them. As in all but
         early files with a bound.
     loose: and the bound says how fine numbers are, and is not kept between key frames.
+    terse: numbers begin as :mod:`motioncodec.bitstream.beginnings` has it. As in all but early
+        files.
     """
 
     frames: int
@@ -151,6 +153,7 @@ class Header:
     learned: bool = False
     spaced: bool = False
     loose: bool = False
+    terse: bool = False
 
     @property
     def promise(self) -> float:
@@ -240,7 +243,7 @@ class Header:
         if self.lossless:
             out[_LOSSLESS] = 1
         if self.learned:
-            out[_LEARNED] = 1 + self.spaced + self.loose
+            out[_LEARNED] = 1 + self.spaced + self.loose + 3 * self.terse
         if self.stride != 1:
             out[_STRIDE] = self.stride
         if self.ids:
@@ -296,7 +299,7 @@ class Header:
         references = _references(packed)
         model = _whole(packed, _MODEL, 0, 0, 1 << 24)
         fine_step, bound, promised = _refinement(packed)
-        learned = _whole(packed, _LEARNED, 0, 1 if _LEARNED in packed else 0, 3)
+        learned = _whole(packed, _LEARNED, 0, 1 if _LEARNED in packed else 0, 6)
         out = cls(
             frames=_whole(packed, _FRAMES, None, 0, MAX_FRAMES),
             frame_rate=float(rate),
@@ -325,8 +328,9 @@ class Header:
             adaptive=_APART in packed,
             links=_links(packed, references, dims),
             learned=learned > 0,
-            spaced=learned > 1,
-            loose=learned > 2,
+            spaced=learned in (2, 3, 5, 6),
+            loose=learned in (3, 6),
+            terse=learned > 3,
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")

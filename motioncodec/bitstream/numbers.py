@@ -9,30 +9,27 @@ of late, and that adapts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motioncodec.bitstream.beginnings import code_beginning, code_early_beginning
 from motioncodec.bitstream.entropy import (
     TOTAL,
     AdaptiveTables,
     Coder,
     code_natural,
-    code_signed,
     code_signs,
 )
+from motioncodec.bitstream.foretold import BLOCK, LINKED, MOST, OWN, Numbers
 from motioncodec.errors import ContainerError
 
 Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Bool = NDArray[np.bool_]
-
-BLOCK = 32
-"""Frames that are foretold in one way."""
 
 LEVELS, TRENDS, SYMBOLS = 40, 3, 40
 """Tables: by level of the differences before, three to an octave, and whether the last ones were
@@ -40,44 +37,6 @@ smaller or larger; of 39 sizes, and one for all beyond. From level 40 on, those 
 for sizes that are an octave larger with every third level."""
 
 MOST_LEVELS = 106
-
-NONE, LENGTH, LINE, FRAME = range(4)
-"""Kinds of links: none, a distance to one joint, a share of the way between two, a place in the
-frame of three."""
-
-PARTNERS = (0, 1, 2, 3)
-"""Joints that a link of each kind is to."""
-
-WEIGHTS = (0, 1, 1, 3)
-"""Numbers that it has."""
-
-ORDERS = 3
-"""A coordinate is foretold by its last value, its last two, or its last three; in early files."""
-
-PREDICTORS, TAPS = 16, 7
-"""Or by the last eight, in one of these ways: its last value and so much of what each of those
-before it differs from that."""
-
-PREDICTOR_PARTS = 4096
-"""Parts of a whole that predictors are told in."""
-
-SHARES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
-"""Of what a companion's value surprised by, a joint's is foretold to, too."""
-
-ALONE, BY_PARTNER, BY_OTHER = range(3)
-"""Companions: none, the first partner of the joint's link, another joint."""
-
-OWN, LINKED = 0, 7
-"""Forms: foretold by itself; 1 to 6, one coordinate of it by a length, the coordinate being
-(form - 1) / 2 and the larger of the two roots that of odd forms; all of it, by a line or frame."""
-
-FORMS = 8
-
-LENGTH_PARTS = 16
-"""Parts of a whole number that a length is told in."""
-
-MOST = 1 << 40
-"""Numbers are below this."""
 
 _UNIT = 256
 """What a difference of 1 counts as in the running means."""
@@ -111,9 +70,6 @@ _ADAPT = 8
 _GAIN = 512
 """What a symbol counts as there, beside the 65,536 that a table starts with."""
 
-_STAYS = np.array([16_384, TOTAL - 16_384], np.int64)
-"""Frequencies of another form or order than in the block before, and of the same."""
-
 
 @cache
 def tables() -> Integers:
@@ -122,79 +78,10 @@ def tables() -> Integers:
     return np.frombuffer(raw, "<u2").reshape(2, LEVELS, TRENDS, SYMBOLS).astype(np.int64)
 
 
-@cache
-def predictors() -> Float64:
-    """(PREDICTORS, TAPS) weights of the values before the last, less the last."""
-    raw = (files("motioncodec.bitstream") / "predictors.bin").read_bytes()
-    return np.frombuffer(raw, "<i2").reshape(PREDICTORS, TAPS) / PREDICTOR_PARTS
-
-
 def fresh_tables() -> AdaptiveTables:
     """Frequencies that begin as :func:`tables` and become those of the differences at hand; of all
     people of a chunk, one after the other."""
     return AdaptiveTables(tables().reshape(-1, SYMBOLS), _GAIN)
-
-
-@dataclass(frozen=True)
-class Link:
-    """What a joint keeps its distance to, or its place between.
-
-    Attributes:
-        kind: :data:`LENGTH`, :data:`LINE` or :data:`FRAME`.
-        partners: as many joints as :data:`PARTNERS` says.
-        weights: as many as :data:`WEIGHTS` says. A length is in whole numbers' parts, or a float32
-            among floats; shares are float32.
-    """
-
-    kind: int
-    partners: tuple[int, ...]
-    weights: tuple[float, ...]
-
-
-@dataclass(eq=False)
-class Numbers:
-    """Keypoints of one person in one chunk.
-
-    Attributes:
-        floats: numbers count float32 in their order, and not steps.
-        learned: foretold by learned predictors and companions, as all but early files have them.
-        first: (K, D) of each joint where it is first there.
-        links: for each joint, or None.
-        companions: for each joint another one, or -1.
-        orders: (B, K) which predictor, from 1; or, not learned, how many values a coordinate is
-            foretold by, 1 to :data:`ORDERS`.
-        shares: (B, K) index of :data:`SHARES`; 0 without a companion.
-        forms: (B, K).
-        differences: (F, K, D) from what was foretold; 0 where missing, and where a joint is first.
-    """
-
-    floats: bool
-    learned: bool
-    first: Integers
-    links: list[Link | None]
-    companions: list[int]
-    orders: Integers
-    shares: Integers
-    forms: Integers
-    differences: Integers
-
-    @classmethod
-    def empty(
-        cls, frames: int, joints: int, dims: int, floats: bool, learned: bool = False
-    ) -> Numbers:
-        """All zeros: what reading starts from."""
-        blocks = -(-frames // BLOCK)
-        return cls(
-            floats,
-            learned,
-            np.zeros((joints, dims), np.int64),
-            [None] * joints,
-            [-1] * joints,
-            np.full((blocks, joints), 2, np.int64),
-            np.zeros((blocks, joints), np.int64),
-            np.zeros((blocks, joints), np.int64),
-            np.zeros((frames, joints, dims), np.int64),
-        )
 
 
 def later_there(present: Bool) -> Bool:
@@ -278,33 +165,34 @@ def by_others_of(numbers: Numbers, present: Bool) -> Bool:
     return out
 
 
-def code_numbers(coder: Coder, given: Numbers, present: Bool, shared: AdaptiveTables) -> Numbers:
+def code_numbers(
+    coder: Coder,
+    given: Numbers,
+    present: Bool,
+    shared: AdaptiveTables,
+    covered: Sequence[int] | None = None,
+) -> Numbers:
     """Writes numbers and returns them, or reads as many.
 
-    First numbers, as many bits each as they need about the first joint's; links; orders and forms
-    block by block; symbols of all differences, frame by frame; then what is left of them: sizes
-    beyond the last symbol, bits, signs.
+    What they begin with (:mod:`motioncodec.bitstream.beginnings`); symbols of all differences,
+    frame by frame; then what is left of them: sizes beyond the last symbol, bits, signs.
 
     Args:
         coder: either direction.
         given: :meth:`Numbers.empty` to read.
         present: (F, K).
         shared: tables, which adapt.
+        covered: for each joint the canonical one that it is, or -1; None in early files, whose
+            numbers begin otherwise.
     """
     frames, joints, dims = given.differences.shape
     out = Numbers.empty(frames, joints, dims, given.floats, given.learned)
     if not present.any():
         return out
-    out.first = _code_first(coder, given.first, present)
-    seen = np.flatnonzero(present.any(axis=0))
-    for joint in seen.tolist():
-        out.links[joint] = _code_link(coder, given.links[joint], joints, dims, given.floats)
-    if given.learned:
-        for joint in seen.tolist():
-            out.companions[joint] = _code_companion(
-                coder, given.companions[joint], out.links[joint], joints
-            )
-    _code_ways(coder, given, out, seen)
+    if covered is None:
+        code_early_beginning(coder, given, out, present)
+    else:
+        code_beginning(coder, given, out, present, covered)
     later = later_there(present)
     wanted = np.searchsorted(SIZES, np.abs(given.differences), side="right") - 1
     bases = np.zeros_like(given.differences)
@@ -382,97 +270,6 @@ def _walk(
         if frame % _ADAPT == _ADAPT - 1 and rows_since:
             shared.adapt(np.concatenate(rows_since), np.concatenate(symbols_since))
             rows_since, symbols_since = [], []
-
-
-def _code_first(coder: Coder, first: Integers, present: Bool) -> Integers:
-    """(K, D) first numbers; 0 for a joint that is never there."""
-    joints, dims = first.shape
-    some = np.flatnonzero(present.any(axis=0))
-    middle = np.array([code_signed(coder, int(v)) for v in first[some[0]]], np.int64)
-    apart = np.abs(first[some[1:]] - middle).max(initial=0)
-    bits = coder.bits(int(apart).bit_length(), 6)
-    if bits > 41:
-        raise ContainerError(f"numbers: expected at most 41 bits, found {bits}")
-    out = np.zeros((joints, dims), np.int64)
-    out[some[0]] = middle
-    half = (1 << bits) - 1
-    for joint in some[1:].tolist():
-        for k in range(dims):
-            told = coder.bits(int(first[joint, k] - middle[k]) + half & (2 << bits) - 1, bits + 1)
-            out[joint, k] = middle[k] + told - half
-    return out
-
-
-def _code_link(
-    coder: Coder, given: Link | None, joints: int, dims: int, floats: bool
-) -> Link | None:
-    kind = coder.bits(NONE if given is None else given.kind, 2)
-    if kind == NONE:
-        return None
-    if kind != LINE and dims != 3:
-        raise ContainerError(f"numbers: expected links of kind {LINE} but in 3D, found {kind}")
-    width = max(joints - 1, 1).bit_length()
-    given = given or Link(kind, (0,) * PARTNERS[kind], (0.0,) * WEIGHTS[kind])
-    partners = tuple(coder.bits(joint, width) for joint in given.partners)
-    if max(partners) >= joints:
-        raise ContainerError(f"numbers: expected links to {joints} joints, found {max(partners)}")
-    if kind == LENGTH and not floats:
-        return Link(kind, partners, (code_natural(coder, int(given.weights[0])),))
-    raw = np.array(given.weights, np.float32).view(np.uint32).tolist()
-    bits = np.array([coder.bits(word, 32) for word in raw], np.uint32)
-    weights = bits.view(np.float32)
-    if not np.isfinite(weights).all():
-        raise ContainerError("numbers: expected finite weights of links, found others")
-    return Link(kind, partners, tuple(weights.tolist()))
-
-
-def _code_companion(coder: Coder, given: int, link: Link | None, joints: int) -> int:
-    partner = -1 if link is None else link.partners[0]
-    kind = coder.bits(ALONE if given < 0 else BY_PARTNER if given == partner else BY_OTHER, 2)
-    if kind == ALONE:
-        return -1
-    if kind == BY_PARTNER and partner >= 0:
-        return partner
-    found = coder.bits(max(given, 0), max(joints - 1, 1).bit_length())
-    if kind != BY_OTHER or found >= joints:
-        raise ContainerError(f"numbers: expected companions among {joints} joints, found others")
-    return found
-
-
-def _code_ways(coder: Coder, given: Numbers, out: Numbers, seen: Integers) -> None:
-    """Orders of all joints that are there, and forms of those with links, block by block: whether
-    they are as before, and what they are if not."""
-    links = {joint: link for joint in seen.tolist() if (link := out.links[joint]) is not None}
-    linked = np.array(list(links), np.int64)
-    kinds = np.array([link.kind for link in links.values()], np.int64)
-    joined = seen[np.array(out.companions)[seen] >= 0]
-    order = np.full(len(seen), 2, np.int64)
-    share = np.full(len(joined), 2, np.int64)
-    form = np.where(kinds == LENGTH, 1, LINKED)
-    most = PREDICTORS if given.learned else ORDERS
-    for block in range(len(given.orders)):
-        order = _code_way(coder, given.orders[block, seen] - 1, order - 1, most) + 1
-        share = _code_way(coder, given.shares[block, joined], share, len(SHARES))
-        out.shares[block, joined] = share
-        form = _code_way(coder, given.forms[block, linked], form, FORMS)
-        wrong = np.where(kinds == LENGTH, form == LINKED, (form != LINKED) & (form != OWN))
-        if wrong.any():
-            raise ContainerError("numbers: expected forms that fit their links, found others")
-        out.orders[block, seen] = order
-        out.forms[block, linked] = form
-
-
-def _code_way(coder: Coder, given: Integers, before: Integers, count: int) -> Integers:
-    if not len(before):
-        return before
-    same = coder.many((given == before).astype(np.int64), np.broadcast_to(_STAYS, (len(before), 2)))
-    out = before.copy()
-    other = np.flatnonzero(same == 0)
-    if len(other):
-        even = np.full((len(other), count), TOTAL // count, np.int64)
-        even[:, 0] += TOTAL - even[0].sum()
-        out[other] = coder.many(given[other], even)
-    return out
 
 
 def _code_ends(coder: Coder, given: Integers, shifts: Integers) -> Integers:

@@ -30,8 +30,9 @@ from motioncodec.bitstream.entropy import (
     code_natural,
 )
 from motioncodec.bitstream.exact import Exact, code_exact
+from motioncodec.bitstream.foretold import Numbers
 from motioncodec.bitstream.network import Rows, write_under
-from motioncodec.bitstream.numbers import Numbers, code_numbers, fresh_tables
+from motioncodec.bitstream.numbers import code_numbers, fresh_tables
 from motioncodec.bitstream.prior import Prior, Tokens
 from motioncodec.bitstream.refinement import (
     Jointed,
@@ -71,11 +72,12 @@ class Layout:
         bounded: there is a bound, and numbers where they are smaller.
         jointed: of each person the class of the step of what is left over, where it is a body's;
             empty where all channels are plain.
-        covered: for each joint the canonical one that it is, or -1; only where ``jointed``.
+        covered: for each joint the canonical one that it is, or -1; only where ``jointed`` or
+            ``terse``.
         exact: values are float32 to the bit, and nothing else is written.
         stride: clip frames for each value of the curves.
         outside: which joints the curves are of, where their tables adapt; empty where they do not.
-        learned, spaced: as in the header.
+        learned, spaced, terse: as in the header.
     """
 
     frames: int
@@ -97,6 +99,12 @@ class Layout:
     outside: Sequence[int] = ()
     learned: bool = False
     spaced: bool = False
+    terse: bool = False
+
+    @property
+    def body(self) -> Sequence[int] | None:
+        """:attr:`covered` where numbers begin by it."""
+        return self.covered if self.terse else None
 
     def here(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(20,) canonical joints that are there in any frame."""
@@ -329,11 +337,11 @@ def _code_person(
         return PersonChunk.absent(layout)
     if layout.exact:
         assert given.exact is not None
-        out.exact = code_exact(coder, given.exact, ~missing, shared.keypoints)
+        out.exact = code_exact(coder, given.exact, ~missing, shared.keypoints, layout.body)
         note("numbers")
         if given.exact_confidence is not None:
             out.exact_confidence = code_exact(
-                coder, given.exact_confidence, ~missing, shared.confidences
+                coder, given.exact_confidence, ~missing, shared.confidences, layout.body
             )
             note("confidence")
         return out
@@ -367,7 +375,9 @@ def _code_person(
             out.spacing = code_spacing(coder, given.spacing)
         keys = out.spacing.keys(layout.frames)
         empty = Numbers.empty(len(keys), layout.joints, layout.dims, False, layout.learned)
-        out.numbers = code_numbers(coder, given.numbers or empty, ~missing[keys], shared.keypoints)
+        out.numbers = code_numbers(
+            coder, given.numbers or empty, ~missing[keys], shared.keypoints, layout.body
+        )
         note("numbers")
         if out.spacing.exponent:
             none = np.zeros((layout.frames, layout.joints, layout.dims), np.int64)

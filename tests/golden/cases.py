@@ -23,10 +23,7 @@ from motioncodec.bitstream.entropy import (
     code_signed,
 )
 from motioncodec.bitstream.exact import Exact
-from motioncodec.bitstream.header import Header, _unfold
-from motioncodec.bitstream.header import Link as Carried
-from motioncodec.bitstream.network import NetworkPrior, NetworkTensors
-from motioncodec.bitstream.numbers import (
+from motioncodec.bitstream.foretold import (
     BLOCK,
     FRAME,
     LENGTH,
@@ -35,6 +32,9 @@ from motioncodec.bitstream.numbers import (
     Link,
     Numbers,
 )
+from motioncodec.bitstream.header import Header, _unfold
+from motioncodec.bitstream.header import Link as Carried
+from motioncodec.bitstream.network import NetworkPrior, NetworkTensors
 from motioncodec.bitstream.payload import Layout, PersonChunk, encode_chunk
 from motioncodec.bitstream.prior import LevelPrior, Prior
 from motioncodec.bitstream.trajectory import Curve
@@ -585,6 +585,83 @@ def learned_floats() -> Case:
     return Case(header, (layout,), (tuple(people),))
 
 
+TREE = (-1, 14, 0, -1, 13, 6, 16, 9, -1)
+"""Covered joints: a knee behind an ankle, shoulders without a chest, others between them."""
+
+
+def terse() -> Case:
+    """3D without a model, with a bound: three people in numbers that begin in a tree."""
+    names = tuple("abcdefghi")
+    header = Header(
+        frames=150, frame_rate=60.0, skeleton=0, names=names, people=3, covered=TREE,
+        references=(0, 0, 1, 2, 0, 5, 5, 6, 7), keypoint_step=-20, adaptive=True, fine_step=-28,
+        bound=0.001953125, chunk=96, learned=True, spaced=True, terse=True,
+    )  # fmt: skip
+    source, people = numbers(35), []
+    layout = Layout(
+        150, 9, 3, 3, 9, 0, fine=(1, 150, 27), bounded=True, outside=range(9), learned=True,
+        spaced=True, terse=True, covered=TREE,
+    )  # fmt: skip
+    links = {
+        1: Link(LENGTH, (4,), (1700.0,)), 4: Link(LENGTH, (2,), (40_000.0,)),
+        3: Link(LENGTH, (0,), (900.0,)), 6: Link(LINE, (1, 2), (0.375,)),
+        7: Link(FRAME, (2, 0, 3), (0.5, -0.25, 0.0009765625)), 8: Link(LENGTH, (7,), (16.0,)),
+    }  # fmt: skip
+    companions = {1: 4, 2: 0, 4: 2, 3: 0, 5: 2, 8: 6}
+    for spacing in (Spacing(1), Spacing(), Spacing(4)):
+        missing = runs(150, 9, 27)
+        if spacing.exponent == 4:
+            # The root is another one where the first joint is never there.
+            missing[:, 0] = True
+        keys = spacing.keys(150)
+        one = person(source, layout, missing)
+        one.numbers = whole(source, missing[keys], 3, links, 100, 3000, companions)
+        _forget_who_never_is(one.numbers, missing)
+        one.spacing = spacing
+        one.extra = one.fine = one.corrections = None
+        if spacing.exponent:
+            often = array(source, (150, 9, 1), lambda n: n % 19) % 7 == 0
+            sizes = array(source, (150, 9, 3), lambda n: n % 5 - 2 if n % 40 else n % 90)
+            one.between = np.where(often & ~missing[..., None], sizes, 0)
+            one.between[keys] = 0
+        people.append(one)
+    return Case(header, (layout,), (tuple(people),))
+
+
+def terse_floats() -> Case:
+    """3D to the bit: floats and decimals that begin in a tree, and confidences."""
+    names = tuple("abcdefghi")
+    header = Header(
+        frames=50, frame_rate=30.0, skeleton=0, names=names, people=2, covered=TREE,
+        confidence=8, lossless=True, learned=True, terse=True,
+    )  # fmt: skip
+    layout = Layout(50, 9, 3, 2, 0, 8, exact=True, learned=True, terse=True, covered=TREE)
+    source, people = numbers(36), []
+    none = np.zeros(0, np.int64)
+    for i in range(2):
+        missing = runs(50, 9, 13)
+        links, first, reach = (
+            (LINKS_OF_FLOATS, 0x3F80_0000, 1 << 22) if i == 0 else (LINKS_3D, -400, 900)
+        )
+        gone = np.full(3 * int(missing.sum()), 0x7FC0_0000, np.uint32)
+        words = none.astype(np.uint32)
+        one = PersonChunk(missing)
+        companions = {1: 0, 2: 1, 3: 0, 4: 3, 8: 7}
+        mine = whole(source, missing, 3, links, first, reach, companions)
+        one.exact = Exact([0, 4][i], mine, none, words, gone)
+        sure = whole(source, missing, 1, {}, 500, 400, {1: 0})
+        one.exact_confidence = Exact(4, sure, none, words, gone[: len(gone) // 3])
+        people.append(one)
+    return Case(header, (layout,), (tuple(people),))
+
+
+def _forget_who_never_is(numbers: Numbers, missing: Any) -> None:
+    """Of joints that are never there nothing is told."""
+    for joint in np.flatnonzero(missing.all(axis=0)).tolist():
+        numbers.links[joint], numbers.companions[joint] = None, -1
+        numbers.shares[:, joint] = numbers.forms[:, joint] = 0
+
+
 def symbols() -> tuple[list[list[int]], list[tuple[str, int, int]]]:
     """Tables of 2 to 4,096 symbols, and what is coded in turn: (how, with what, value)."""
     source = numbers(14)
@@ -627,7 +704,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "markers": markers, "strided": strided, "adapting": adapting, "linked": linked,
     "bounded": bounded, "jointed": jointed, "numbered": numbered, "lossless": lossless,
     "learned": learned, "learned_floats": learned_floats, "spaced": spaced,
-    "loose": loose,
+    "loose": loose, "terse": terse, "terse_floats": terse_floats,
 }  # fmt: skip
 
 READ: dict[str, Callable[[], Case]] = {**FILES, "named": named}
