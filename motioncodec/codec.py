@@ -176,7 +176,7 @@ def _within_mean(clip: Clip, settings: Settings, mean: float) -> bytes:
     start = max((clip.frames - tried) // 2, 0)
     some = clip.window(start, min(start + tried, clip.frames))
     best: bytes | None = None
-    way: Callable[[Clip], bytes | None] = partial(_grained, settings=settings, mean=mean)
+    way: Callable[[Clip], bytes | None] = partial(_in_numbers, settings=settings, mean=mean)
     ways = [way]
     for preset in _near(settings, clip):
         ways.append(partial(_refined, settings=replace(settings, preset=preset), mean=mean))
@@ -206,33 +206,34 @@ def _refined(clip: Clip, settings: Settings, mean: float) -> bytes:
     return _written(encoding)
 
 
-def _grained(clip: Clip, settings: Settings, mean: float) -> bytes | None:
+def _in_numbers(clip: Clip, settings: Settings, mean: float) -> bytes | None:
     """A stream in numbers whose mean error is ``mean`` or just below, None if that takes finer
     numbers than float32 holds."""
-    if clip.missing.all():
-        return None
-    best: bytes | None = None
-    for nearer in range(_NEARER):
-        found = _with_grain(clip, settings, mean - settings.off_by, nearer)
-        if best is not None and (found is None or len(found) >= len(best)):
+    return _spaced(clip, settings, mean)[0]
+
+
+def _spaced(clip: Clip, settings: Settings, mean: float) -> tuple[bytes | None, int]:
+    """As :func:`_in_numbers`, and how many times as near, in octaves, as usual its key frames are.
+    """
+    best: tuple[bytes | None, int] = None, 0
+    for nearer in range(0 if clip.missing.all() else _NEARER):
+        found = _near_mean(clip, settings, mean - settings.off_by, nearer)
+        if best[0] is not None and (found is None or len(found) >= len(best[0])):
             break
-        best = found
+        best = found, nearer
     return best
 
 
-def _with_grain(clip: Clip, settings: Settings, mean: float, nearer: int) -> bytes | None:
-    """As :func:`_grained`, with key frames so many times as near, in octaves, as usual; None also
-    if no grain that was tried is fine enough. The mean error is that to the clip at hand."""
+def _near_mean(clip: Clip, settings: Settings, mean: float, nearer: int) -> bytes | None:
+    """As :func:`_in_numbers`, with key frames so many times as near as usual; None also if no grain
+    that was tried is fine enough. The mean error is that to the clip at hand."""
     settings = replace(settings, preset=settings.chosen(clip), mean_error=None)
     grain = usual = _GRAIN * mean
     found: bytes | None = None
     slope, before = 1.0, None
     for _ in range(_TRIES):
         try:
-            encoding = encoded(clip, replace(settings, grain=grain))
-            encoding.usual_grain = usual / error_scale(clip.units)
-            encoding.nearer = nearer
-            data = _written(encoding)
+            data = _with_grain(clip, settings, grain, usual, nearer)
         except UsageError:
             break
         error = max(_error(clip, data, settings) * error_scale(clip.units), mean / 64)
@@ -248,6 +249,14 @@ def _with_grain(clip: Clip, settings: Settings, mean: float, nearer: int) -> byt
     return found
 
 
+def _with_grain(clip: Clip, settings: Settings, grain: float, usual: float, nearer: int) -> bytes:
+    """A stream in numbers of a grain, with the key frames that suit the ``usual`` one, or so many
+    times as near."""
+    encoding = encoded(clip, replace(settings, grain=grain))
+    encoding.usual_grain, encoding.nearer = usual / error_scale(clip.units), nearer
+    return _written(encoding)
+
+
 _GRAIN, _NEARER, _TRIES = 2.8, 4, 6
 """Grain over the mean error that key frames are spaced for; how many spacings are tried, each half
 of the one before; how many grains are tried for each."""
@@ -256,7 +265,7 @@ of the one before; how many grains are tried for each."""
 def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress | None) -> bytes:
     """The stream with the least mean error of those that take no more than ``rate`` bits a second:
     tokens alone of the finest preset that fits, those of the one that suits such an error and as
-    much of what they leave over as fits, or one with a bound."""
+    much of what they leave over as fits, or numbers: with a bound where the clip had one."""
     most = int(rate * clip.duration / 8)
     presets = settings.available if settings.preset is None else (settings.preset,)
     alone = None
@@ -283,9 +292,12 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
             refined.set_step(step_exponent(encoded))
             return _written(refined)
 
-        def at_bound(exponent: int) -> bytes:
-            bound = settings.off_by + step_size(exponent)
-            return _written(encoded(clip, replace(free, max_error=bound)))
+        def in_numbers(exponent: int) -> bytes:
+            error = step_size(exponent)
+            if settings.off_by:
+                bounded = replace(free, max_error=settings.off_by + error)
+                return _written(encoded(clip, bounded))
+            return _with_grain(clip, free, error, error, nearer)
 
         found = _finest(at_step, most, step_exponent(off))
         if found is not None:
@@ -293,9 +305,10 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
             candidates.append(found)
             off = max(_error(clip, found, settings) * error_scale(clip.units), 1e-6)
         mean = settings.off_by + off
-        numbers = _grained(clip, replace(free, mean_error=mean), mean)
+        numbers, nearer = _spaced(clip, replace(free, mean_error=mean), mean)
         if numbers is not None and len(numbers) < most:
-            found = _finest(at_bound, most, step_exponent(1.45 * off))
+            ratio = 1.45 if settings.off_by else _GRAIN
+            found = _finest(in_numbers, most, step_exponent(ratio * off))
             if found is not None:
                 candidates.append(found)
     if progress:

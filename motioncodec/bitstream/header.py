@@ -237,9 +237,8 @@ class Header:
             if self.covered:
                 out[_COVERED] = _fold(bytes(canonical & 0xFF for canonical in self.covered))
         if self.fine_step is not None:
-            out[_REFINEMENT] = [self.fine_step, float(self.bound)]
-            if self.promised:
-                out[_REFINEMENT].append(float(self.promised))
+            bounds = [float(bound) for bound in (self.bound, self.promised) if bound]
+            out[_REFINEMENT] = [self.fine_step, *bounds] if bounds else self.fine_step
         if self.lossless:
             out[_LOSSLESS] = 1
         if self.learned:
@@ -462,6 +461,8 @@ def _refinement(packed: Mapping[int, Any]) -> tuple[int | None, float, float]:
     if _REFINEMENT not in packed:
         return None, 0.0, 0.0
     value = packed[_REFINEMENT]
+    if type(value) is int:
+        value = [value, 0.0]
     if (
         not isinstance(value, list)
         or len(value) not in (2, 3)

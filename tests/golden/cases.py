@@ -219,6 +219,9 @@ class Case:
             key: fold(_unfold(value)) if isinstance(value, bytes) else value
             for key, value in self.header.pack().items()
         }
+        if isinstance(packed.get(64), int):
+            # Early files have a bound of 0 there, too.
+            packed[64] = [packed[64], 0.0]
         write_container(packed, self.payloads(), target, indexed=True)
         return target.getvalue()
 
