@@ -213,8 +213,7 @@ def _in_numbers(clip: Clip, settings: Settings, mean: float) -> bytes | None:
 
 
 def _spaced(clip: Clip, settings: Settings, mean: float) -> tuple[bytes | None, int]:
-    """As :func:`_in_numbers`, and how many times as near, in octaves, as usual its key frames are.
-    """
+    """As :func:`_in_numbers`, and how many octaves nearer than usual its key frames are."""
     best: tuple[bytes | None, int] = None, 0
     for nearer in range(0 if clip.missing.all() else _NEARER):
         found = _near_mean(clip, settings, mean - settings.off_by, nearer)
@@ -225,8 +224,8 @@ def _spaced(clip: Clip, settings: Settings, mean: float) -> tuple[bytes | None, 
 
 
 def _near_mean(clip: Clip, settings: Settings, mean: float, nearer: int) -> bytes | None:
-    """As :func:`_in_numbers`, with key frames so many times as near as usual; None also if no grain
-    that was tried is fine enough. The mean error is that to the clip at hand."""
+    """As :func:`_in_numbers`, with key frames so many octaves nearer; None also if no grain that
+    was tried is fine enough. The mean error is that to the clip at hand."""
     settings = replace(settings, preset=settings.chosen(clip), mean_error=None)
     grain = usual = _GRAIN * mean
     found: bytes | None = None
@@ -251,7 +250,7 @@ def _near_mean(clip: Clip, settings: Settings, mean: float, nearer: int) -> byte
 
 def _with_grain(clip: Clip, settings: Settings, grain: float, usual: float, nearer: int) -> bytes:
     """A stream in numbers of a grain, with the key frames that suit the ``usual`` one, or so many
-    times as near."""
+    octaves nearer."""
     encoding = encoded(clip, replace(settings, grain=grain))
     encoding.usual_grain, encoding.nearer = usual / error_scale(clip.units), nearer
     return _written(encoding)

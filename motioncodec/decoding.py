@@ -248,7 +248,7 @@ class Decoder:
         from motioncodec.plan import LEAST_COVERED
 
         covered, canonical = covered_joints(self.stream.skeleton)
-        if not self.header.model and not (self.header.lossless and len(covered) >= LEAST_COVERED):
+        if not self.header.model and not (self.header.alone and len(covered) >= LEAST_COVERED):
             raise UsageError(
                 "heatmaps: expected a clip with body joints, found none that a model covers"
             )

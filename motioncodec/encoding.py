@@ -164,7 +164,7 @@ class Encoding:
         for chunk in range(header.chunks):
             frames = slice(*header.frame_span(chunk))
             mine[chunk] = PersonChunk(np.isnan(clip.keypoints[frames, person, :, 0]))
-        if header.model and not header.loose:
+        if header.model:
             place_person(clip, self.stream, person, mine, partial(self._sampled, person))
         return mine
 
@@ -520,8 +520,6 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
         progress: called with the clip frames that got tokens.
     """
     progress = progress or (lambda _: None)
-    # Those in numbers alone have none.
-    encodings = [encoding for encoding in encodings if not encoding.stream.header.loose]
     waiting: list[_Asked] = []
     frames = 0
     for encoding in encodings:

@@ -139,7 +139,8 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     covered, _ = covered_joints(clip.skeleton)
     seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
     weights = None
-    if seen[covered].sum() >= LEAST_COVERED and not settings.lossless:
+    alone = settings.lossless or settings.grain is not None
+    if seen[covered].sum() >= LEAST_COVERED and not alone:
         weights = (
             default_weights(clip.dims) if settings.model is None else find_encoder(settings.model)
         )
@@ -170,7 +171,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         origin_step = step_exponent(_HIPS_STEP_2D[fineness] * min(sizes, default=1.0))
     inside = set(covered if weights is not None else [])
     extra = [joint for joint in range(len(clip.skeleton)) if joint not in inside]
-    extra = [] if settings.lossless else extra
+    extra = [] if alone else extra
     if not sizes:
         # No body: a subject's size is how far its points lie apart.
         some = clip.keypoints[~clip.missing]

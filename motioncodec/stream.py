@@ -124,7 +124,7 @@ class Stream:
                     f"{len(config.levels)} levels), found {header.dims}D, {header.depth} levels"
                 )
         self.covered, self.canonical = covered_joints(self.skeleton) if header.model else ([], [])
-        inside = set(range(len(self.skeleton)) if header.lossless else self.covered)
+        inside = set(range(len(self.skeleton)) if header.alone else self.covered)
         self.extra = [j for j in range(len(self.skeleton)) if j not in inside]
         if len(header.references) != len(self.extra):
             raise ContainerError(
@@ -186,7 +186,7 @@ class Stream:
         start, stop = self.header.span(chunk)
         first, last = self.header.frame_span(chunk)
         fine, jointed, covered = None, [], []
-        if self.header.fine_step is not None:
+        if self.header.fine_step is not None and not self.header.alone:
             fine = shape_of(last - first, self.channels, self.header.frame_rate)
             if self.channels.jointed:
                 jointed = [

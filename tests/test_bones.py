@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motioncodec.bitstream.bones import PARENTS as format_parents
 from motioncodec.bitstream.bones import FREE, TWINS, code_bones, no_bones
+from motioncodec.bitstream.bones import PARENTS as format_parents
 from motioncodec.bitstream.entropy import Decoder, Encoder
 from motioncodec.codec import Decoder as Stream
 from motioncodec.codec import Settings, encode_clip

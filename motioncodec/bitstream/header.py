@@ -120,6 +120,7 @@ class Header:
     spaced: and numbers may be of key frames alone, with corrections between them. As in all but
         early files with a bound.
     loose: and the bound says how fine numbers are, and is not kept between key frames.
+        As in all but early files, everybody is in numbers.
     terse: numbers begin as :mod:`motioncodec.bitstream.beginnings` has it. As in all but early
         files.
     """
@@ -154,6 +155,11 @@ class Header:
     spaced: bool = False
     loose: bool = False
     terse: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is nothing but numbers: no model, and no joint that is a curve."""
+        return self.lossless or (self.loose and self.terse)
 
     @property
     def promise(self) -> float:
@@ -333,7 +339,9 @@ class Header:
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")
-        if out.lossless and (out.model or out.references or out.fine_step is not None):
+        if out.alone and (out.model or out.references):
+            raise ContainerError("header: expected nothing but numbers, found a model or curves")
+        if out.lossless and out.fine_step is not None:
             raise ContainerError("header: expected nothing but keypoints beside key 65, found more")
         if out.model and dims == 3 and len(out.scales) != out.people:
             raise ContainerError(

@@ -346,6 +346,8 @@ def _code_person(
             note("confidence")
         return out
     in_numbers = layout.bounded and bool(coder.bits(int(given.numbers is not None), 1))
+    if layout.bounded and layout.fine is None and not in_numbers:
+        raise ContainerError("chunk: expected everybody in numbers, found somebody who is not")
     if layout.priors and (not in_numbers or coder.bits(int(given.placed), 1)):
         assert given.origin is not None and given.turn is not None
         out.origin = code_curve(coder, given.origin, layout.hips)

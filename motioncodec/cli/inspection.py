@@ -145,6 +145,7 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
         "confidence_bits": header.confidence,
         "max_error": header.promise * error_scale(header.units) or None,
         "lossless": header.lossless,
+        "numbers_alone": header.alone,
         "bytes": size,
         "bit_rate": 8 * size / duration if duration else None,
         "chunks": reader.chunk_count,
@@ -170,7 +171,7 @@ _NAMED = 12
 def _table(one: dict[str, Any]) -> str:
     """For people to read."""
     model = "none: every joint is written as "
-    model += "numbers" if one["lossless"] else "a curve"
+    model += "numbers" if one["numbers_alone"] else "a curve"
     if one["fingerprint"] is not None:
         name = one["model"] or f"number {one['model_id']}, which is not installed"
         # Shipped weights from id 3 on are named by their number alone.

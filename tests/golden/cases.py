@@ -658,6 +658,35 @@ def terse_floats() -> Case:
     return Case(header, (layout,), (tuple(people),))
 
 
+def terse_loose() -> Case:
+    """3D in nothing but numbers that promise nothing: two people, of whom one is not there."""
+    header = Header(
+        frames=150, frame_rate=60.0, people=2, fine_step=-28, bound=0.001953125, chunk=96,
+        learned=True, spaced=True, loose=True, terse=True,
+    )  # fmt: skip
+    covered = range(20)
+    layout = Layout(
+        150, 20, 3, 3, 0, 0, bounded=True, learned=True, spaced=True, terse=True, covered=covered
+    )
+    source, people = numbers(37), []
+    for i in range(2):
+        missing = np.ones((150, 20), bool) if i else runs(150, 20, 27)
+        keys = Spacing(3).keys(150)
+        one = person(source, layout, missing)
+        if not i:
+            links = {2: Link(LENGTH, (1,), (1700.0,)), 4: Link(LENGTH, (3,), (800.0,))}
+            companions = {1: 0, 2: 1, 3: 2, 4: 3, 6: 2, 9: 6, 12: 0}
+            one.numbers = whole(source, missing[keys], 3, links, 100, 3000, companions)
+            one.spacing = Spacing(3)
+            often = array(source, (150, 20, 1), lambda n: n % 19) % 7 == 0
+            sizes = array(source, (150, 20, 3), lambda n: n % 5 - 2 if n % 40 else n % 90)
+            one.between = np.where(often & ~missing[..., None], sizes, 0)
+            one.between[keys] = 0
+            one.corrections = None
+        people.append(one)
+    return Case(header, (layout,), (tuple(people),))
+
+
 def _forget_who_never_is(numbers: Numbers, missing: Any) -> None:
     """Of joints that are never there nothing is told."""
     for joint in np.flatnonzero(missing.all(axis=0)).tolist():
@@ -708,6 +737,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "bounded": bounded, "jointed": jointed, "numbered": numbered, "lossless": lossless,
     "learned": learned, "learned_floats": learned_floats, "spaced": spaced,
     "loose": loose, "terse": terse, "terse_floats": terse_floats,
+    "terse_loose": terse_loose,
 }  # fmt: skip
 
 READ: dict[str, Callable[[], Case]] = {**FILES, "named": named}
