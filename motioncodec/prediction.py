@@ -116,12 +116,12 @@ class _Walk:
         table = np.concatenate([np.zeros((1, TAPS)), predictors()])
         taken = self.skew(orders)
         self.weights = np.moveaxis(table[taken][..., None], 2, 1)
-        companions = np.array(numbers.companions, np.int64)
-        self.joined = np.flatnonzero(companions >= 0)
-        self.companions = companions[self.joined]
-        self.joined_from = self._from(self.joined, self.companions)
+        # Who has no companion is its own: its surprise is none as yet.
+        joints, companions = np.arange(self.joints), np.array(numbers.companions, np.int64)
+        self.companions = np.where(companions < 0, joints, companions)
+        self.joined_from = self._from(joints, self.companions)
         shares = np.repeat(SHARES[numbers.shares], BLOCK, axis=0)[: self.frames]
-        self.shared = self.skew(shares)[:, self.joined, None]
+        self.shared = self.skew(shares)[..., None]
         self.surprises = np.zeros((self.steps * self.joints, self.dims))
 
     def skew(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -145,19 +145,28 @@ class _Walk:
         return (self.behind[partners] - self.behind[joints]) * self.joints + partners
 
     def _lengths(self, links: list[Link | None], forms: Integers) -> None:
+        """Of all steps, one after the other, what lengths foretell; ``ends`` says where a step's
+        begin in all of these, flat places of coordinates among a step's."""
         found = [(j, one) for j, one in enumerate(links) if one is not None and one.kind == LENGTH]
-        self.kept = np.array([j for j, _ in found], np.int64)
+        kept = np.array([j for j, _ in found], np.int64)
         partners = np.array([one.partners[0] for _, one in found], np.int64)
-        self.kept_from = self._from(self.kept, partners)
         lengths = np.array([one.weights[0] for _, one in found], np.float64)
         lengths = lengths if self.floats else lengths / LENGTH_PARTS
-        self.squares = lengths * lengths
-        mine = forms[:, self.kept].astype(np.int64)
-        self.axis = (np.maximum(mine, 1) - 1) // 2
-        self.side = np.where(mine % 2 == 1, 1.0, -1.0)
-        self.by_length = mine != OWN
-        self.others = (np.arange(self.dims) != self.axis[..., None]).astype(np.float64)
-        self.any_length = self.by_length.any(axis=1)
+        step, which = np.nonzero(forms[:, kept] != OWN)
+        form = forms[step, kept[which]].astype(np.int64)
+        axis = (form - 1) // 2
+        others = np.stack([np.where(axis == 0, 1, 0), np.where(axis == 2, 1, 2)])
+        self.told = kept[which] * self.dims + axis
+        self._others = kept[which] * self.dims + others
+        from_rows = (self._from(kept, partners)[which] + step * self.joints) * self.dims
+        self._partner = from_rows + np.concatenate([axis[None], others])
+        self._squares = (lengths * lengths)[which]
+        self._side = np.where(form % 2 == 1, 1.0, -1.0)
+        self._ends = np.searchsorted(step, np.arange(self.steps + 1)).tolist()
+
+    def lengths_at(self, step: int) -> slice:
+        """Those of a step, among all that lengths foretell."""
+        return slice(self._ends[step], self._ends[step + 1])
 
     def _places(self, links: list[Link | None], forms: Integers) -> None:
         found = [(j, one) for j, one in enumerate(links) if one is not None and one.kind != LENGTH]
@@ -186,10 +195,11 @@ class _Walk:
         negative."""
         out = past
         if len(self.companions):
-            out = out.copy()
-            surprise = self.surprises[self.joined_from + step * self.joints]
-            out[self.joined] = out[self.joined] + self.shared[step] * surprise
+            out = self.surprises[self.joined_from + step * self.joints]
+            out *= self.shared[step]
+            out += past
         if self.any_place[step]:
+            out = out.copy()
             rows = self.values.reshape(-1, self.dims)
             zero, one, two = rows[self.placed_from + step * self.joints]
             told = _place(zero, one, two, self.shares)
@@ -197,23 +207,18 @@ class _Walk:
             out[self.placed[mine]] = told[mine]
         return out + 0.0 if self.floats else np.rint(out)
 
-    def third_side(self, step: int, given: Float64) -> Float64:
-        """(N,) or (N, C) the coordinate of each kept joint that its length foretells, from (N, D)
-        or (N, C, D) values of which the other coordinates count."""
-        rows = self.values.reshape(-1, self.dims)
-        partner = rows[self.kept_from + step * self.joints]
-        others, squares, side = self.others[step], self.squares, self.side[step]
-        base = partner[np.arange(len(partner)), self.axis[step]]
-        if given.ndim == 3:
-            partner, others = partner[:, None], others[:, None]
-            squares, side, base = squares[:, None], side[:, None], base[:, None]
-        apart = (given - partner) * others
-        apart = apart * apart
-        rest = squares - apart[..., 0]
-        for k in range(1, self.dims):
-            rest = rest - apart[..., k]
+    def third_side(self, some: slice, now: Float64) -> Float64:
+        """(N,) or (N, C) the coordinates that lengths foretell, from a step's (K D,) or (K D, C)
+        values, of which the other coordinates count."""
+        partner = self.values.reshape(-1)[self._partner[:, some]]
+        squares, side = self._squares[some], self._side[some]
+        if now.ndim == 2:
+            partner, squares, side = partner[..., None], squares[:, None], side[:, None]
+        apart = now[self._others[:, some]] - partner[1:]
+        apart *= apart
+        rest = squares - apart[0] - apart[1]
         root = np.sqrt(np.maximum(rest, 0.0))
-        out: Float64 = base + side * (root if self.floats else np.rint(root)) + 0.0
+        out: Float64 = partner[0] + side * (root if self.floats else np.rint(root)) + 0.0
         return out
 
     def plus(self, foretold: Float64, differences: Float64) -> Float64:
@@ -289,11 +294,10 @@ def values_of(numbers: Numbers, present: Bool) -> Float64:
 
     def settle(step: int, own: Float64) -> Float64:
         now = walk.plus(own, given[step])
-        if walk.any_length[step]:
-            mine = walk.by_length[step]
-            joints, axis = walk.kept[mine], walk.axis[step][mine]
-            told = walk.third_side(step, now[walk.kept])[mine]
-            now[joints, axis] = walk.plus(told, given[step][joints, axis])
+        some = walk.lengths_at(step)
+        if some.start < some.stop:
+            flat, at = now.reshape(-1), walk.told[some]
+            flat[at] = walk.plus(walk.third_side(some, flat), given[step].reshape(-1)[at])
         return now
 
     with np.errstate(over="ignore", invalid="ignore"):
@@ -346,36 +350,36 @@ def fill(
     true = walk.skew(np.where(present[..., None], values, 0.0))
     exact = walk.skew(np.where(present[..., None], points, 0.0))
     differences = np.zeros(true.shape)
-    around = np.stack(np.meshgrid(*[[-1.0, 0, 1]] * dims, indexing="ij"), axis=-1)
-    around = around.reshape(-1, dims)
+    around = np.stack(np.meshgrid(*[[-1.0, 0, 1]] * dims, indexing="ij"))
+    around = around.reshape(dims, -1)
     every = np.arange(joints)
     usual = np.ones((joints, dims))
 
     def settle(step: int, own: Float64) -> Float64:
         nonlocal usual
         now = true[step]
-        by_length = walk.any_length[step]
-        mine = walk.by_length[step]
-        joints, axis = walk.kept[mine], walk.axis[step][mine]
+        some = walk.lengths_at(step)
+        by_length, at = some.start < some.stop, walk.told[some]
         if reach:
-            tried = true[step][:, None] + around
-            apart = tried - exact[step][:, None]
-            apart = np.sqrt((apart * apart).sum(axis=-1))
-            off = np.abs(tried - own[:, None])
+            tried = now[..., None] + around
+            apart = tried - exact[step][..., None]
+            apart = np.sqrt((apart * apart).sum(axis=1))
+            off = np.abs(tried - own[..., None])
             if by_length:
-                told = walk.third_side(step, tried[walk.kept])[mine]
-                off[joints, :, axis] = np.abs(tried[joints, :, axis] - told)
+                flat = tried.reshape(joints * dims, -1)
+                off.reshape(flat.shape)[at] = np.abs(flat[at] - walk.third_side(some, flat))
             slope = 1 / (usual + 0.5)
-            cost = (off * slope[:, None]).sum(axis=-1) + near * (apart / reach) ** 2
+            cost = (off * slope[..., None]).sum(axis=1) + near * (apart / reach) ** 2
             best = np.where(apart <= reach, cost, np.inf).argmin(axis=1)
-            now = tried[every, best]
-            usual = usual + (np.minimum(off[every, best], _UNUSUAL) - usual) / 8
+            now = tried[every, :, best]
+            usual = usual + (np.minimum(off[every, :, best], _UNUSUAL) - usual) / 8
             starts = walk.starts[step]
             now[starts] = true[step][starts]
-        differences[step] = walk.minus(now, own)
+        mine = differences[step]
+        mine[:] = walk.minus(now, own)
         if by_length:
-            told = walk.third_side(step, now[walk.kept])[mine]
-            differences[step][joints, axis] = walk.minus(now[joints, axis], told)
+            flat = now.reshape(-1)
+            mine.reshape(-1)[at] = walk.minus(flat[at], walk.third_side(some, flat))
         return now
 
     values = walk.go(settle)

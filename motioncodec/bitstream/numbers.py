@@ -52,14 +52,18 @@ SIZES = np.array([*range(8), *(2**k * half // 2 for k in range(3, 43) for half i
 _BITS = np.array([0] * 8 + [k - 1 for k in range(3, 43) for _ in range(2)])
 """Bits that tell differences of a size apart."""
 
-_MIDDLES = SIZES + (1 << _BITS) // 2
+_COUNTED = np.minimum(SIZES + (1 << _BITS) // 2, _LARGEST) * _UNIT
 """What a difference of each size counts as in the running means."""
 
-_TABLES = np.where(
+_SHIFTS = np.array([3, 1])[:, None, None]
+"""By how much slow and fast ones are moved: an eighth and half of what is new."""
+
+_ROWS = TRENDS * np.where(
     np.arange(MOST_LEVELS) < LEVELS,
     np.arange(MOST_LEVELS),
     LEVELS - 3 + (np.arange(MOST_LEVELS) - LEVELS) % 3,
 )
+"""The first table of each level."""
 
 _BASES = 2 * np.maximum((np.arange(MOST_LEVELS) - LEVELS + 3) // 3, 0)
 """Size of symbol 0 by level, which stands for all smaller ones too."""
@@ -105,7 +109,7 @@ def linked_there(numbers: Numbers, present: Bool) -> Bool:
 
 class _Means:
     """Running means of the magnitudes of differences: over some eight, and over some two. Of each
-    joint a column for every coordinate, and one for what other joints foretold.
+    joint one for every coordinate, and one for what other joints foretold.
 
     Args:
         later: (F, K) joints that have differences.
@@ -114,44 +118,56 @@ class _Means:
 
     def __init__(self, later: Bool, by_others: Bool) -> None:
         joints, self.dims = by_others.shape[1:]
-        self.by_others = by_others
-        count = by_others.sum(axis=2, keepdims=True)
-        self.alone = np.maximum(self.dims - count, 1)
-        self.told = np.maximum(count, 1)
-        mine = later[..., None]
-        some_alone = np.broadcast_to(mine & (count < self.dims), by_others.shape)
-        self.moved = np.concatenate([some_alone, mine & (count > 0)], axis=2)
-        self.slow = np.full((joints, self.dims + 1), _UNIT, np.int64)
-        self.fast = np.full((joints, self.dims + 1), _UNIT, np.int64)
+        count = by_others.sum(axis=2)
+        self._any_told = np.asarray(by_others.any(axis=(1, 2)))
+        self._told = by_others.astype(np.int64)
+        self._by_others = by_others
+        self._counts = np.maximum(np.stack([self.dims - count, count], axis=1), 1)[..., None]
+        some_alone = np.broadcast_to((later & (count < self.dims))[..., None], by_others.shape)
+        told = (later & (count > 0))[..., None]
+        self._moved = np.concatenate([some_alone, told], axis=2).astype(np.int64)
+        # Slow ones, then fast ones; of each joint those of its coordinates, of what is told of it,
+        # and the mean of the former.
+        size = self.dims + 2
+        self._state = np.full((2, joints, size), _UNIT, np.int64)
+        self._seen = np.zeros((joints, self.dims + 1), np.int64)
+        self._parts = np.zeros((2, joints, self.dims), np.int64)
+        # Where a coordinate finds its own slow one, and the joint's, slow and fast; or that of what
+        # is told for all three.
+        own = np.where(by_others, self.dims, np.arange(self.dims))
+        about = np.where(by_others, self.dims, self.dims + 1)
+        joint = np.arange(joints)[:, None] * size
+        self._at = np.stack([own + joint, about + joint, about + joint + joints * size], axis=1)
 
     def contexts(self, frame: int) -> tuple[Integers, Integers]:
-        """(K, D) level and trend of the differences that come."""
-        dims, by_others = self.dims, self.by_others[frame]
-        slow = self.slow[:, :dims]
-        joint = np.add.reduce(slow, axis=1, keepdims=True) // dims
-        lately = np.add.reduce(self.fast[:, :dims], axis=1, keepdims=True) // dims
-        mean = np.where(by_others, self.slow[:, dims:], (slow + joint) >> 1)
-        lately = 2 * np.where(by_others, self.fast[:, dims:], lately)
-        past = np.where(by_others, self.slow[:, dims:], slow)
-        level: Integers = _FROM.searchsorted(mean, side="right")
-        trend: Integers = 1 - (lately < past) + (lately > 4 * past)
+        """(K, D) level of the differences that come, and their trend less 1."""
+        state = self._state
+        sums = np.add.reduce(state[:, :, : self.dims], axis=2)
+        np.floor_divide(sums, self.dims, out=state[:, :, -1])
+        past, about, lately = state.reshape(-1)[self._at[frame]]
+        about += past
+        about >>= 1
+        level = np.asarray(_FROM.searchsorted(about, side="right"))
+        lately += lately
+        falls = np.less(lately, past)
+        past <<= 2
+        trend = np.greater(lately, past).view(np.int8) - falls.view(np.int8)
         return level, trend
 
-    def update(self, frame: int, magnitudes: Integers) -> None:
-        """Takes (K, D) magnitudes. A coordinate that other joints foretold counts as the mean of
-        those that they did not."""
-        by_others = self.by_others[frame]
-        scaled = np.minimum(magnitudes, _LARGEST) * _UNIT
-        told = np.where(by_others, scaled, 0)
-        total = np.add.reduce(scaled, axis=1, keepdims=True)
-        others = np.add.reduce(told, axis=1, keepdims=True)
-        own = (total - others) // self.alone[frame]
-        seen = np.concatenate(
-            [np.where(by_others, own, scaled), others // self.told[frame]], axis=1
-        )
-        moved = self.moved[frame]
-        self.slow += np.where(moved, (seen - self.slow) >> 3, 0)
-        self.fast += np.where(moved, (seen - self.fast) >> 1, 0)
+    def update(self, frame: int, seen: Integers) -> None:
+        """Takes (K, D) magnitudes, as :data:`_COUNTED` has them. A coordinate that other joints
+        foretold counts as the mean of those that they did not."""
+        dims, state, out = self.dims, self._state[:, :, :-1], self._seen
+        if self._any_told[frame]:
+            alone, told = self._parts
+            np.multiply(seen, self._told[frame], out=told)
+            np.subtract(seen, told, out=alone)
+            means = np.add.reduce(self._parts, axis=2, keepdims=True) // self._counts[frame]
+            out[:, :dims] = np.where(self._by_others[frame], means[0], seen)
+            out[:, dims:] = means[1]
+        else:
+            out[:, :dims] = seen
+        state += ((out - state) >> _SHIFTS) * self._moved[frame]
 
 
 def by_others_of(numbers: Numbers, present: Bool) -> Bool:
@@ -198,12 +214,14 @@ def code_numbers(
     bases = np.zeros_like(given.differences)
     found = np.zeros_like(bases)
 
-    def code(frame: int, rows: Integers, base: Integers, here: Bool) -> Integers:
-        bases[frame] = base
-        symbols = np.minimum(np.maximum(wanted[frame] - base, 0), SYMBOLS - 1)
-        symbols = (symbols if here.all() else symbols[here]).reshape(-1)
-        got = coder.many(symbols, shared.frequencies[rows])
-        found[frame, here] = got.reshape(-1, dims)
+    def code(frame: int, rows: Integers, base: Integers | None, here: Bool | None) -> Integers:
+        symbols = wanted[frame]
+        if base is not None:
+            bases[frame] = base
+            symbols = np.maximum(symbols - base, 0)
+        symbols = np.minimum(symbols, SYMBOLS - 1)
+        got = coder.many((symbols if here is None else symbols[here]).reshape(-1), shared.frequencies[rows])
+        found[frame, slice(None) if here is None else here] = got.reshape(-1, dims)
         return got
 
     _walk(out, present, shared, code)
@@ -235,36 +253,39 @@ def _walk(
     numbers: Numbers,
     present: Bool,
     shared: AdaptiveTables,
-    code: Callable[[int, Integers, Integers, Bool], Integers],
+    code: Callable[[int, Integers, Integers | None, Bool | None], Integers],
 ) -> None:
     """Goes through the frames: ``code`` is given each one, (n D,) tables of the differences there,
-    (K, D) sizes of their symbols 0 and which joints have some, and gives symbols."""
+    (K, D) sizes of their symbols 0, None where all are 0, and which joints have some, None for all;
+    and gives symbols."""
     dims = numbers.first.shape[1]
     later = later_there(present)
     by_others = by_others_of(numbers, present)
     means = _Means(later, by_others)
-    kinds = by_others.astype(np.int64) * LEVELS
+    # The trend that means give is less 1.
+    kinds = by_others.astype(np.int64) * LEVELS * TRENDS + 1
+    any_later, all_later = np.asarray(later.any(axis=1)), np.asarray(later.all(axis=1))
     rows_since: list[Integers] = []
     symbols_since: list[Integers] = []
     for frame in range(len(present)):
-        here = later[frame]
-        if here.any():
+        if any_later[frame]:
+            here = None if all_later[frame] else later[frame]
             level, trend = means.contexts(frame)
-            whole = bool(here.all())
-            rows = (kinds[frame] + _TABLES[level]) * TRENDS + trend
-            rows = (rows if whole else rows[here]).reshape(-1)
-            base = _BASES[level]
+            rows = kinds[frame] + _ROWS[level] + trend
+            rows = (rows if here is None else rows[here]).reshape(-1)
+            base = _BASES[level] if level.max() >= LEVELS else None
             symbols = code(frame, rows, base, here)
-            if whole:
-                sizes = symbols.reshape(base.shape)
+            if here is None:
+                sizes = symbols.reshape(level.shape)
             else:
-                sizes = np.zeros_like(base)
+                sizes = np.zeros_like(level)
                 sizes[here] = symbols.reshape(-1, dims)
-            based = base > 0
-            middles = _MIDDLES[sizes + base]
-            if based.any():
-                middles[based & (sizes == 0)] = 0
-            means.update(frame, middles)
+            if base is None:
+                counted = _COUNTED[sizes]
+            else:
+                counted = _COUNTED[sizes + base]
+                counted[(base > 0) & (sizes == 0)] = 0
+            means.update(frame, counted)
             rows_since.append(rows)
             symbols_since.append(symbols)
         if frame % _ADAPT == _ADAPT - 1 and rows_since:
@@ -294,8 +315,10 @@ def count_contexts(given: Numbers, present: Bool) -> Integers:
     counts = np.zeros((2 * LEVELS * TRENDS, SYMBOLS), np.int64)
     wanted = np.searchsorted(SIZES, np.abs(given.differences), side="right") - 1
 
-    def count(frame: int, rows: Integers, base: Integers, here: Bool) -> Integers:
-        symbols: Integers = np.clip(wanted[frame] - base, 0, SYMBOLS - 1)[here].reshape(-1)
+    def count(frame: int, rows: Integers, base: Integers | None, here: Bool | None) -> Integers:
+        symbols = wanted[frame] if base is None else wanted[frame] - base
+        symbols = np.clip(symbols, 0, SYMBOLS - 1)
+        symbols = (symbols if here is None else symbols[here]).reshape(-1)
         np.add.at(counts, (rows, symbols), 1)
         return symbols
 
