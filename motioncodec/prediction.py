@@ -58,20 +58,26 @@ def float_at(order: Integers) -> Float64:
     return bits.view(np.float32).astype(np.float64)
 
 
-_NEXT, _LAST = [1, 2, 0], [2, 0, 1]
-"""Of each coordinate in a cross product, those it is made of."""
+_TURNS = np.array([[0, 1, 2], [1, 2, 0], [2, 0, 1]])
+"""Orders of coordinates: as they are, and those that each one's cross product is made of."""
 
 
-def _place(zero: Float64, one: Float64, two: Float64, shares: Float64) -> Float64:
-    """(N, D) places that a line or frame of (N, D) partners foretells, by (N, 3) or (1, 3) weights;
-    lines have only the first, and their third partner is their first."""
-    u, v = one - zero, two - zero
-    out: Float64 = zero + shares[:, :1] * u
-    if zero.shape[1] == 3:
-        out = out + shares[:, 1:2] * v
-        height = u[:, _NEXT] * v[:, _LAST] - u[:, _LAST] * v[:, _NEXT]
-        out = out + shares[:, 2:] * height
+def _place(partners: Float64, shares: Float64) -> Float64:
+    """(N, D) places that a line or frame of (3, 3, N, D) partners foretells, their coordinates
+    in each of :data:`_TURNS` (or, not in 3D, the first alone), by (N, 3) or (1, 3) weights; lines
+    have only the first, and their third partner is their first."""
+    zero = partners[0, 0]
+    u, v = partners[1:] - partners[0]
+    out: Float64 = zero + shares[:, :1] * u[0]
+    if len(u) == 3:
+        out += shares[:, 1:2] * v[0]
+        out += shares[:, 2:] * (u[1] * v[2] - u[2] * v[1])
     return out
+
+
+def _turns(dims: int) -> Integers:
+    """Those of :data:`_TURNS` that there are."""
+    return _TURNS if dims == 3 else np.arange(dims)[None]
 
 
 def _in_full(link: Link) -> tuple[list[int], list[float]]:
@@ -173,10 +179,12 @@ class _Walk:
         self.placed = np.array([j for j, _ in found], np.int64)
         full = [_in_full(one) for _, one in found]
         partners = np.array([mine for mine, _ in full], np.int64).reshape(-1, 3)
-        self.placed_from = self._from(self.placed[:, None], partners).T
+        rows = self._from(self.placed[:, None], partners).T * self.dims
+        self.placed_from = rows[:, None, :, None] + _turns(self.dims)[:, None]
         self.shares = np.array([weights for _, weights in full], np.float64).reshape(-1, 3)
         self.by_place = forms[:, self.placed] != OWN
-        self.any_place = self.by_place.any(axis=1)
+        self.any_place = np.asarray(self.by_place.any(axis=1))
+        self.all_placed = np.asarray(self.by_place.all(axis=1))
 
     def _past(self, step: int, before: Float64) -> Float64:
         """(K, D) foretold by the (n, K, D) values before, from the last on; accumulating adds from
@@ -199,11 +207,10 @@ class _Walk:
             out *= self.shared[step]
             out += past
         if self.any_place[step]:
+            flat = self.values.reshape(-1)
+            told = _place(flat[self.placed_from + step * self.joints * self.dims], self.shares)
+            mine = slice(None) if self.all_placed[step] else self.by_place[step]
             out = out.copy()
-            rows = self.values.reshape(-1, self.dims)
-            zero, one, two = rows[self.placed_from + step * self.joints]
-            told = _place(zero, one, two, self.shares)
-            mine = self.by_place[step]
             out[self.placed[mine]] = told[mine]
         return out + 0.0 if self.floats else np.rint(out)
 
@@ -457,8 +464,8 @@ def find_ways(points: Float64, floats: bool) -> tuple[Numbers, float]:
         few = np.bincount(at // BLOCK, minlength=blocks) < here
         if link.kind != LENGTH:
             partners, shares = _in_full(link)
-            zero, one, two = values[at][:, partners].transpose(1, 0, 2)
-            told = _place(zero, one, two, np.array([shares]))
+            turned = values[at][:, partners][..., _turns(dims)].transpose(1, 2, 0, 3)
+            told = _place(turned, np.array([shares]))
             off = np.abs(whole[at, joint] - index(told))
             tried = _bits(off, at, blocks).sum(axis=-1)[None]
             forms = np.array([LINKED])

@@ -185,7 +185,7 @@ def _code_flags(
         here = present[:, joint]
         crowd = np.where(last > 0, 2 + second, any_before)
         which = ((near[:, joint] + crowd) * RATES + levels[joint])[here]
-        got = coder.many(given[here, joint], shared.frequencies[which])
+        got = shared.code(coder, which, given[here, joint])
         out[here, joint] = got
         second, last = last, out[:, joint]
         any_before = any_before | last

@@ -114,7 +114,7 @@ def _code_flags(coder: Coder, given: Bool, present: Bool, shared: AdaptiveTables
         # A slice takes views, in which most frames are done faster.
         here = slice(None) if there[frame + 1] == joints else present[frame]
         rows = rows[here]
-        got = coder.many(flags[frame, here], shared.frequencies[rows])
+        got = shared.code(coder, rows, flags[frame, here])
         found[frame + 1, here] = got
         rate[here] += (got << 16) - rate[here] >> 4
         counts.append(int(got.sum()))

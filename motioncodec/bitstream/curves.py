@@ -115,7 +115,7 @@ def _code_firsts(coder: Coder, given: Integers, tables: AdaptiveTables) -> Integ
     wanted = np.array([[size.bit_length() for size in row] for row in sizes.tolist()])
     rows = np.zeros(given.shape[1], np.int64)
     for joint in range(len(given)):
-        lengths[joint] = coder.many(wanted[joint], tables.frequencies[rows])
+        lengths[joint] = tables.code(coder, rows, wanted[joint])
         tables.adapt(rows, lengths[joint])
     found = np.zeros_like(given)
     for at in np.argwhere(lengths > 0).tolist():

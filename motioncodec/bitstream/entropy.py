@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from motioncodec.errors import ContainerError
 
 Frequencies = NDArray[np.int64] | NDArray[np.float64]
+Shares = NDArray[np.float64]
+Symbols = NDArray[np.int64]
 
 TOTAL = 1 << 16
 """What the frequencies of a table add up to."""
@@ -77,7 +79,12 @@ class AdaptiveTables:
 
     def __init__(self, frequencies: NDArray[np.int64], gain: int) -> None:
         self.counts, self.frequencies = frequencies.copy(), frequencies.copy()
+        self._shares = frequencies / TOTAL
         self.gain = gain
+
+    def code(self, coder: Coder, rows: NDArray[np.int64], values: NDArray[np.int64]) -> Symbols:
+        """(n,) symbols in a row, each under its row; :meth:`adapt` takes them in."""
+        return coder.likely(values, self._shares.take(rows, axis=0))
 
     def adapt(self, rows: NDArray[np.int64], symbols: NDArray[np.int64]) -> None:
         """Takes in symbols that were coded under ``rows``, and makes frequencies of the counts:
@@ -93,6 +100,7 @@ class AdaptiveTables:
         out = counts * (TOTAL - size) // total + 1
         out[np.arange(len(out)), out.argmax(axis=1)] += TOTAL - out.sum(axis=1)
         self.frequencies[touched] = out
+        self._shares[touched] = out / TOTAL
 
 
 _FULL = 1 << 20
@@ -127,6 +135,9 @@ class Coder(Protocol):
         """(n,) symbols in a row, each under its own of (n, codes) frequencies, which are as
         :class:`Table` wants them and are not checked."""
 
+    def likely(self, values: NDArray[np.int64], shares: Shares) -> Symbols:
+        """As :meth:`many`, with frequencies divided by :data:`TOTAL`."""
+
 
 @cache
 def _any() -> Any:
@@ -160,7 +171,10 @@ class Encoder:
         return value
 
     def many(self, values: NDArray[np.int64], frequencies: Frequencies) -> NDArray[np.int64]:
-        self._coder.encode(values.astype(np.int32), _any(), frequencies / TOTAL)
+        return self.likely(values, frequencies / TOTAL)
+
+    def likely(self, values: NDArray[np.int64], shares: Shares) -> Symbols:
+        self._coder.encode(values.astype(np.int32), _any(), shares)
         return values
 
     def finish(self) -> bytes:
@@ -210,7 +224,10 @@ class Decoder:
         return out
 
     def many(self, values: NDArray[np.int64], frequencies: Frequencies) -> NDArray[np.int64]:
-        symbols: NDArray[np.int64] = self._decode(_any(), frequencies / TOTAL).astype(np.int64)
+        return self.likely(values, frequencies / TOTAL)
+
+    def likely(self, values: NDArray[np.int64], shares: Shares) -> Symbols:
+        symbols: Symbols = self._decode(_any(), shares).astype(np.int64)
         return symbols
 
     def _decode(self, model: Any, *parameters: Any) -> Any:
@@ -236,10 +253,9 @@ class Meter(Decoder):
         self.spent += count
         return super().bits(value, count)
 
-    def many(self, values: NDArray[np.int64], frequencies: Frequencies) -> NDArray[np.int64]:
-        symbols = super().many(values, frequencies)
-        taken = frequencies[np.arange(len(symbols)), symbols]
-        self.spent += float(np.log2(TOTAL / taken).sum())
+    def likely(self, values: NDArray[np.int64], shares: Shares) -> Symbols:
+        symbols = super().likely(values, shares)
+        self.spent -= float(np.log2(shares[np.arange(len(symbols)), symbols]).sum())
         return symbols
 
 

@@ -220,7 +220,8 @@ def code_numbers(
             bases[frame] = base
             symbols = np.maximum(symbols - base, 0)
         symbols = np.minimum(symbols, SYMBOLS - 1)
-        got = coder.many((symbols if here is None else symbols[here]).reshape(-1), shared.frequencies[rows])
+        symbols = symbols if here is None else symbols[here]
+        got = shared.code(coder, rows, symbols.reshape(-1))
         found[frame, slice(None) if here is None else here] = got.reshape(-1, dims)
         return got
 
