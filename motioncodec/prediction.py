@@ -100,6 +100,8 @@ class _Walk:
         count: Integers = np.cumsum(present, axis=0) - present
         orders = np.repeat(numbers.orders, BLOCK, axis=0)[: self.frames]
         self.starts = self.skew(present & (count == 0))
+        self.any_starts = np.asarray(self.starts.any(axis=1)).tolist()
+        self.all_present = np.asarray(self.present.all(axis=1)).tolist()
         self._memory(numbers, orders, count)
         forms = np.repeat(numbers.forms, BLOCK, axis=0)[: self.frames]
         forms = self.skew(np.where(linked_there(numbers, present), forms, OWN))
@@ -129,6 +131,7 @@ class _Walk:
         shares = np.repeat(SHARES[numbers.shares], BLOCK, axis=0)[: self.frames]
         self.shared = self.skew(shares)[..., None]
         self.surprises = np.zeros((self.steps * self.joints, self.dims))
+        self.parts = np.zeros((TAPS + 1, self.joints, self.dims))
 
     def skew(self, rows: NDArray[Any]) -> NDArray[Any]:
         """(F, K, ...) by frames to (S, K, ...) by steps, zeros where a joint has no frame."""
@@ -183,15 +186,16 @@ class _Walk:
         self.placed_from = rows[:, None, :, None] + _turns(self.dims)[:, None]
         self.shares = np.array([weights for _, weights in full], np.float64).reshape(-1, 3)
         self.by_place = forms[:, self.placed] != OWN
-        self.any_place = np.asarray(self.by_place.any(axis=1))
-        self.all_placed = np.asarray(self.by_place.all(axis=1))
+        self.any_place = np.asarray(self.by_place.any(axis=1)).tolist()
+        self.all_placed = np.asarray(self.by_place.all(axis=1)).tolist()
 
     def _past(self, step: int, before: Float64) -> Float64:
         """(K, D) foretold by the (n, K, D) values before, from the last on; accumulating adds from
         left to right."""
         if self.learned:
-            parts = before.copy()
-            parts[1:] -= before[0]
+            parts = self.parts
+            parts[0] = before[0]
+            np.subtract(before[1:], before[0], out=parts[1:])
             parts[1:] *= self.weights[step]
         else:
             parts = before * self.weights[step]
@@ -248,18 +252,24 @@ class _Walk:
         for step in range(self.steps):
             past = self._past(step, before)
             own = self._own(step, past)
-            starts = self.starts[step]
-            if starts.any():
+            starts = self.starts[step] if self.any_starts[step] else None
+            if starts is not None:
                 own[starts] = self.first[starts]
             now = settle(step, own)
-            # A slice takes views, in which most steps are done faster.
-            here = slice(None) if self.present[step].all() else self.present[step]
+            if self.all_present[step] and starts is None:
+                # What follows, faster.
+                before[1:] = before[:-1]
+                before[0] = self.values[step] = now
+                if surprises is not None:
+                    np.subtract(now, past, out=surprises[step])
+                continue
+            here = self.present[step]
             before[1:, here] = before[:-1, here]
             before[0, here] = now[here]
             self.values[step, here] = now[here]
             if surprises is not None:
                 surprise = now - past
-                if starts.any():
+                if starts is not None:
                     # As if it had always been where it is first.
                     before[:, starts] = now[starts]
                     surprise[starts] = 0.0

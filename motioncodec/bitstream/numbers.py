@@ -119,7 +119,7 @@ class _Means:
     def __init__(self, later: Bool, by_others: Bool) -> None:
         joints, self.dims = by_others.shape[1:]
         count = by_others.sum(axis=2)
-        self._any_told = np.asarray(by_others.any(axis=(1, 2)))
+        self._any_told = np.asarray(by_others.any(axis=(1, 2))).tolist()
         self._told = by_others.astype(np.int64)
         self._by_others = by_others
         self._counts = np.maximum(np.stack([self.dims - count, count], axis=1), 1)[..., None]
@@ -211,15 +211,15 @@ def code_numbers(
         code_beginning(coder, given, out, present, covered)
     later = later_there(present)
     wanted = np.searchsorted(SIZES, np.abs(given.differences), side="right") - 1
+    usual = np.minimum(wanted, SYMBOLS - 1)
     bases = np.zeros_like(given.differences)
     found = np.zeros_like(bases)
 
     def code(frame: int, rows: Integers, base: Integers | None, here: Bool | None) -> Integers:
-        symbols = wanted[frame]
+        symbols = usual[frame]
         if base is not None:
             bases[frame] = base
-            symbols = np.maximum(symbols - base, 0)
-        symbols = np.minimum(symbols, SYMBOLS - 1)
+            symbols = np.clip(wanted[frame] - base, 0, SYMBOLS - 1)
         symbols = symbols if here is None else symbols[here]
         got = shared.code(coder, rows, symbols.reshape(-1))
         found[frame, slice(None) if here is None else here] = got.reshape(-1, dims)
@@ -265,7 +265,8 @@ def _walk(
     means = _Means(later, by_others)
     # The trend that means give is less 1.
     kinds = by_others.astype(np.int64) * LEVELS * TRENDS + 1
-    any_later, all_later = np.asarray(later.any(axis=1)), np.asarray(later.all(axis=1))
+    any_later = np.asarray(later.any(axis=1)).tolist()
+    all_later = np.asarray(later.all(axis=1)).tolist()
     rows_since: list[Integers] = []
     symbols_since: list[Integers] = []
     for frame in range(len(present)):
