@@ -528,6 +528,16 @@ def learned() -> Case:
     return Case(header, (layout,), (tuple(people),))
 
 
+def now_and_then(source: Iterator[int], missing: Any, keys: Any) -> Any:
+    """(F, K, 3) corrections, none in key frames or where somebody is missing."""
+    frames, joints = missing.shape
+    often = array(source, (frames, joints, 1), lambda n: n % 19) % 7 == 0
+    sizes = array(source, (frames, joints, 3), lambda n: n % 5 - 2 if n % 40 else n % 90)
+    out = np.where(often & ~missing[..., None], sizes, 0)
+    out[keys] = 0
+    return out
+
+
 def spaced(loose: bool = False) -> Case:
     """3D without a model, with a bound: three people in numbers, of key frames and of all."""
     header = Header(
@@ -549,10 +559,7 @@ def spaced(loose: bool = False) -> Case:
         one.spacing = spacing
         one.extra = one.fine = one.corrections = None
         if spacing.exponent:
-            often = array(source, (150, 6, 1), lambda n: n % 19) % 7 == 0
-            sizes = array(source, (150, 6, 3), lambda n: n % 5 - 2 if n % 40 else n % 90)
-            one.between = np.where(often & ~missing[..., None], sizes, 0)
-            one.between[keys] = 0
+            one.between = now_and_then(source, missing, keys)
         people.append(one)
     return Case(header, (layout,), (tuple(people),))
 
@@ -623,10 +630,7 @@ def terse() -> Case:
         one.spacing = spacing
         one.extra = one.fine = one.corrections = None
         if spacing.exponent:
-            often = array(source, (150, 9, 1), lambda n: n % 19) % 7 == 0
-            sizes = array(source, (150, 9, 3), lambda n: n % 5 - 2 if n % 40 else n % 90)
-            one.between = np.where(often & ~missing[..., None], sizes, 0)
-            one.between[keys] = 0
+            one.between = now_and_then(source, missing, keys)
         people.append(one)
     return Case(header, (layout,), (tuple(people),))
 
@@ -678,10 +682,7 @@ def terse_loose() -> Case:
             companions = {1: 0, 2: 1, 3: 2, 4: 3, 6: 2, 9: 6, 12: 0}
             one.numbers = whole(source, missing[keys], 3, links, 100, 3000, companions)
             one.spacing = Spacing(3)
-            often = array(source, (150, 20, 1), lambda n: n % 19) % 7 == 0
-            sizes = array(source, (150, 20, 3), lambda n: n % 5 - 2 if n % 40 else n % 90)
-            one.between = np.where(often & ~missing[..., None], sizes, 0)
-            one.between[keys] = 0
+            one.between = now_and_then(source, missing, keys)
             one.corrections = None
         people.append(one)
     return Case(header, (layout,), (tuple(people),))
