@@ -325,37 +325,47 @@ class Encoding:
         return code_shape(Encoder(), shape, one.bones, here)
 
     def _refine(self, person: int, chunk: int) -> None:
-        """Adds to one chunk what brings its keypoints nearer, and within the header's bound where
+        """Adds to one chunk what brings its keypoints nearer: to within the header's bound where
         there is one."""
-        header, one = self.stream.header, self.people[person][chunk]
-        if not header.bound:
+        header = self.stream.header
+        if header.loose:
+            self._put_in_numbers(person, chunk)
+        elif header.bound:
+            self._keep_bound(person, chunk)
+        else:
             known = self.known(person, chunk)
             self.add_coefficients(person, chunk, self.left(person, chunk, known), known)
-            return
-        rows = self._rows(person, chunk)
+
+    def _finder(self, person: int, chunk: int) -> tuple[Finder, float]:
+        """What finds numbers of one chunk, and a correction's step in the clip's units."""
+        header, rows = self.stream.header, self._rows(person, chunk)
         kept = kept_bound(header.bound, float(np.nanmax(np.abs(rows), initial=0.0)))
         step = correction_step(header.bound, header.dims)
-        finder = Finder(rows / step, kept / step)
-        if header.loose:
-            usual = correction_step(self.usual_grain or header.bound, header.dims)
-            suits = Finder(rows / usual, kept / step).spacing()
-            one.spacing = Spacing(max(suits.exponent - self.nearer, 0))
-            numbers, _ = finder.numbers(one.spacing)
-            one.numbers, one.between = finder.fill(numbers, one.spacing, loose=True)
-            one.in_numbers = True
-            return
+        return Finder(rows / step, kept / step), step
+
+    def _put_in_numbers(self, person: int, chunk: int) -> None:
+        """Puts one chunk in numbers that promise nothing."""
+        header, one = self.stream.header, self.people[person][chunk]
+        finder, _ = self._finder(person, chunk)
+        usual = correction_step(self.usual_grain or header.bound, header.dims)
+        suits = Finder(self._rows(person, chunk) / usual, finder.kept).spacing()
+        one.spacing = Spacing(max(suits.exponent - self.nearer, 0))
+        numbers, _ = finder.numbers(one.spacing)
+        one.numbers, one.between = finder.fill(numbers, one.spacing, loose=True)
+        one.in_numbers = True
+
+    def _keep_bound(self, person: int, chunk: int) -> None:
+        """Adds to one chunk what keeps its keypoints within the header's bound: what tokens leave
+        over and corrections, or numbers, whichever takes fewer bytes."""
+        header, one = self.stream.header, self.people[person][chunk]
+        finder, step = self._finder(person, chunk)
         layout = self.stream.layout(chunk)
         alone = replace(layout, jointed=layout.jointed[person : person + 1])
         spacing, numbers, bits = finder.ways()
         data = found = None
         if not (self._clear.get(person) and chunk % _RETRIED):
-            known = self.known(person, chunk)
-            self.add_coefficients(person, chunk, self.left(person, chunk, known), known)
-            found = self.stream.refine(known, self.people[person], person, chunk)
-            apart = to_model_axes(rows, header.up) - found
-            one.corrections = find_corrections(apart / step, kept / step)
+            found = self._corrected(person, chunk, finder.kept, step)
             data = encode_chunk([one], alone)
-            found = from_model_axes(found + one.corrections * step, header.up)
             self._clear[person] = False
         if data is None or bits < _HOPELESS * 8 * len(data):
             numbers, between = finder.fill(numbers, spacing)
@@ -377,12 +387,25 @@ class Encoding:
             self._coded[chunk] = data
         assert found is not None
         # In float32, this is what was promised.
-        off = np.linalg.norm(found.astype(np.float32).astype(np.float64) - rows, axis=-1)
-        if np.nanmax(off, initial=0.0) > header.bound:
+        off = found.astype(np.float32).astype(np.float64) - self._rows(person, chunk)
+        furthest = np.nanmax(np.linalg.norm(off, axis=-1), initial=0.0)
+        if furthest > header.bound:
             raise ClipError(
                 f"max error: expected every keypoint within {header.bound:g} {header.units}, "
-                f"found {np.nanmax(off):g} after encoding; ask for a larger one"
+                f"found {furthest:g} after encoding; ask for a larger one"
             )
+
+    def _corrected(self, person: int, chunk: int, kept: float, step: float) -> Float64:
+        """Adds to one chunk coefficients of what tokens leave over, and corrections of what is
+        further off than ``kept`` steps; returns what decoding makes of them, (F, K, D) in the
+        clip's axes."""
+        up, one = self.stream.header.up, self.people[person][chunk]
+        known = self.known(person, chunk)
+        self.add_coefficients(person, chunk, self.left(person, chunk, known), known)
+        found = self.stream.refine(known, self.people[person], person, chunk)
+        apart = to_model_axes(self._rows(person, chunk), up) - found
+        one.corrections = find_corrections(apart / step, kept)
+        return from_model_axes(found + one.corrections * step, up)
 
     def _switching(self, person: int, chunk: int, bare: PersonChunk, layout: Layout) -> int:
         """Bytes that a chunk in numbers costs beside its own: where the one before is not in

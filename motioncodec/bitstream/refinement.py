@@ -129,7 +129,8 @@ class Contexts:
         self._plain = np.zeros((windows + 2, self.size + 4, self.plain), np.int64)
         if jointed:
             net = network()
-            self._own = net["channel"][list(jointed.slots)]
+            self._slots = np.array(jointed.slots, np.int64)
+            self._own = net["channel"][self._slots]
             self._row = net["depth"][jointed.depth - 1] + net["step"][jointed.step]
 
     def put(self, window: Integers, k: Integers, magnitudes: Integers) -> None:
@@ -143,20 +144,23 @@ class Contexts:
         assert self.jointed
         net = network()
         g, w, at = self._body, window + 2, k + 3
-        below, second, before = g[w, at - 1], g[w, at - 2], g[w - 1, at]
-        mixed = np.floor(np.stack([below, second, before]) @ net["mix"] * 2.0**-MIX_SHIFT)
-        seen = np.stack(
-            [
-                below, second, g[w, at - 3], before, g[w - 1, at + 1], g[w - 1, at - 1],
-                g[w - 2, at], *mixed,
-            ],
-            axis=-1,
-        )[:, self.jointed.slots]  # fmt: skip
-        row = net["frequency"][k * FREQUENCIES // self.size] + self._row
-        hidden = _layer(seen @ net["local"] + self._own + row[:, None])
-        hidden = _layer(hidden @ net["middle"] + net["middle_bias"])
-        out = np.floor((hidden @ net["last"] + net["last_bias"]) * 2.0**-LAST_SHIFT)
-        return np.clip(out, 0, TABLES - 1).astype(np.int64)
+        # All of it is whole numbers, which add up alike in any order.
+        seen = np.empty((len(net["local"]), len(w), self.first))
+        seen[:7] = g[w + _WINDOWS_OFF, at + _FREQUENCIES_OFF]
+        np.matmul(seen[_MIXED], net["mix"] * 2.0**-MIX_SHIFT, out=seen[7:])
+        np.floor(seen[7:], out=seen[7:])
+        seen = seen[:, :, self._slots]
+        hidden = (seen.reshape(len(seen), -1).T @ net["local"]).reshape(*seen.shape[1:], -1)
+        hidden += self._own
+        hidden += (net["frequency"][k * FREQUENCIES // self.size] + self._row)[:, None]
+        hidden = _layer(hidden) @ net["middle"]
+        hidden += net["middle_bias"]
+        out = _layer(hidden) @ net["last"]
+        out += net["last_bias"]
+        out *= 2.0**-LAST_SHIFT
+        np.floor(out, out=out)
+        np.maximum(out, 0, out=out)
+        return np.minimum(out, TABLES - 1, out=out).astype(np.int64)
 
     def of_plain(self, window: Integers, k: Integers) -> Integers:
         """(n, plain) tables, of :func:`tables`, for some windows' frequencies."""
@@ -171,9 +175,20 @@ class Contexts:
         return band[:, None] * LEVELS + level_of(about)
 
 
+_WINDOWS_OFF = np.array([0, 0, 0, -1, -1, -1, -2])[:, None]
+_FREQUENCIES_OFF = np.array([-1, -2, -3, 0, 1, -1, 0])[:, None]
+"""Where the magnitudes are that the network sees, from the one that comes."""
+
+_MIXED = [0, 1, 3]
+"""Those of them of which it sees mixtures, too."""
+
+
 def _layer(sums: Float64) -> Float64:
-    out: Float64 = np.clip(np.floor(sums * 2.0**-HIDDEN_SHIFT), 0, HIDDEN_TOP)
-    return out
+    """Changes them in place."""
+    sums *= 2.0**-HIDDEN_SHIFT
+    np.floor(sums, out=sums)
+    np.maximum(sums, 0, out=sums)
+    return np.minimum(sums, HIDDEN_TOP, out=sums)
 
 
 def tables_of(given: Integers, jointed: Jointed | None) -> tuple[Integers, Integers]:

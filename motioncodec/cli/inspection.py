@@ -160,7 +160,7 @@ def _bound(one: dict[str, Any]) -> str:
     if one["lossless"]:
         return "0: every float32 to the bit"
     if one["max_error"] is None:
-        return "none given: the preset's quality"
+        return "none given"
     return f"{one['max_error']:.6g} {'px' if one['units'] == 'px' else 'mm'}, every joint and frame"
 
 
