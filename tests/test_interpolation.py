@@ -26,9 +26,11 @@ from motioncodec.bitstream.between import (
 )
 from motioncodec.bitstream.entropy import Decoder, Encoder
 from motioncodec.bitstream.foretold import Numbers
+from motioncodec.bitstream.payload import Layout, decode_chunk
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder as Stream
 from motioncodec.codec import Settings, encode_clip
+from motioncodec.errors import ContainerError, UsageError
 from motioncodec.interpolation import Finder, fill_between, foretold, places_of
 from motioncodec.io import read_clip
 from motioncodec.prediction import find_ways
@@ -207,3 +209,28 @@ def test_a_mean_error_in_numbers_promises_no_bound() -> None:
     off = np.linalg.norm(stream.clip().keypoints - clip.keypoints, axis=-1) * 1000
     assert 2.5 < off.mean() <= 3.0
     assert len(target.getvalue()) < len(encoded(clip, 3.0))
+
+
+def test_a_file_in_nothing_but_numbers_names_no_model_and_is_drawn_all_the_same() -> None:
+    clip = read_clip(Path(__file__).parents[1] / "examples" / "cmu_135_07.npz").window(0, 300)
+    target = io.BytesIO()
+    encode_clip(clip, target, Settings(mean_error=0.5))
+    stream = Stream(io.BytesIO(target.getvalue()))
+    header = stream.header
+    assert header.alone and header.loose and not (header.model or header.scales or header.covered)
+    assert stream.layers().keys() <= {"missing joints", "numbers", "between key frames"}
+    drawn = next(iter(stream.heatmaps(range(4))))
+    assert drawn.volume.max() > 0.5
+    with pytest.raises(UsageError, match="expected a stream with tokens"):
+        stream.tokens()
+
+
+def test_who_is_in_such_a_file_is_in_numbers() -> None:
+    """A bit says so, and is not believed."""
+    layout = Layout(40, 3, 3, 2, 0, 0, bounded=True, learned=True, spaced=True, terse=True,
+                    covered=(0, 1, 2))  # fmt: skip
+    coder = Encoder()
+    for told in (0, 0):  # nothing is missing, and the person is not in numbers
+        coder.bits(told, 1)
+    with pytest.raises(ContainerError, match="expected everybody in numbers"):
+        decode_chunk(coder.finish() or b"\0", 1, layout)

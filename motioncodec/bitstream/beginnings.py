@@ -1,6 +1,6 @@
 """What numbers of a chunk begin with: where joints are first, and what foretells them.
 
-A clip of a few seconds would take a quarter of its bits for this if joints were told one by one in
+A clip of five seconds would take a sixth of its bits for this if joints were told one by one in
 plain bits, as early files have it. So they make a tree: a joint that models know hangs on the one
 that it hangs on in the body, any other on the joint before it. Along the tree, from its root on,
 are told where joints are first, each from the one that it hangs on; companions and links, which
@@ -155,8 +155,7 @@ def code_beginning(
 
 
 class Beginning:
-    """What :func:`code_beginning` codes; with other methods :meth:`under` and :meth:`by_length`,
-    what its tables are fitted to."""
+    """What :func:`code_beginning` codes; with another :meth:`under`, what tables are fitted to."""
 
     def __init__(self, coder: Coder, given: Numbers, out: Numbers, tree: Tree) -> None:
         self.coder, self.given, self.out, self.tree = coder, given, out, tree
