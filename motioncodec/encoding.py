@@ -336,9 +336,9 @@ class Encoding:
             known = self.known(person, chunk)
             self.add_coefficients(person, chunk, self.left(person, chunk, known), known)
 
-    def _finder(self, person: int, chunk: int) -> tuple[Finder, float]:
-        """What finds numbers of one chunk, and a correction's step in the clip's units."""
-        header, rows = self.stream.header, self._rows(person, chunk)
+    def _finder(self, rows: Float64) -> tuple[Finder, float]:
+        """What finds numbers of (F, K, D) keypoints, and a correction's step in their units."""
+        header = self.stream.header
         kept = kept_bound(header.bound, float(np.nanmax(np.abs(rows), initial=0.0)))
         step = correction_step(header.bound, header.dims)
         return Finder(rows / step, kept / step), step
@@ -346,9 +346,10 @@ class Encoding:
     def _put_in_numbers(self, person: int, chunk: int) -> None:
         """Puts one chunk in numbers that promise nothing."""
         header, one = self.stream.header, self.people[person][chunk]
-        finder, _ = self._finder(person, chunk)
+        rows = self._rows(person, chunk)
+        finder, _ = self._finder(rows)
         usual = correction_step(self.usual_grain or header.bound, header.dims)
-        suits = Finder(self._rows(person, chunk) / usual, finder.kept).spacing()
+        suits = Finder(rows / usual, finder.kept).spacing()
         one.spacing = Spacing(max(suits.exponent - self.nearer, 0))
         numbers, _ = finder.numbers(one.spacing)
         one.numbers, one.between = finder.fill(numbers, one.spacing, loose=True)
@@ -358,13 +359,14 @@ class Encoding:
         """Adds to one chunk what keeps its keypoints within the header's bound: what tokens leave
         over and corrections, or numbers, whichever takes fewer bytes."""
         header, one = self.stream.header, self.people[person][chunk]
-        finder, step = self._finder(person, chunk)
+        rows = self._rows(person, chunk)
+        finder, step = self._finder(rows)
         layout = self.stream.layout(chunk)
         alone = replace(layout, jointed=layout.jointed[person : person + 1])
         spacing, numbers, bits = finder.ways()
         data = found = None
         if not (self._clear.get(person) and chunk % _RETRIED):
-            found = self._corrected(person, chunk, finder.kept, step)
+            found = self._corrected(person, chunk, rows, finder.kept, step)
             data = encode_chunk([one], alone)
             self._clear[person] = False
         if data is None or bits < _HOPELESS * 8 * len(data):
@@ -387,7 +389,7 @@ class Encoding:
             self._coded[chunk] = data
         assert found is not None
         # In float32, this is what was promised.
-        off = found.astype(np.float32).astype(np.float64) - self._rows(person, chunk)
+        off = found.astype(np.float32).astype(np.float64) - rows
         furthest = np.nanmax(np.linalg.norm(off, axis=-1), initial=0.0)
         if furthest > header.bound:
             raise ClipError(
@@ -395,15 +397,16 @@ class Encoding:
                 f"found {furthest:g} after encoding; ask for a larger one"
             )
 
-    def _corrected(self, person: int, chunk: int, kept: float, step: float) -> Float64:
+    def _corrected(
+        self, person: int, chunk: int, rows: Float64, kept: float, step: float
+    ) -> Float64:
         """Adds to one chunk coefficients of what tokens leave over, and corrections of what is
-        further off than ``kept`` steps; returns what decoding makes of them, (F, K, D) in the
-        clip's axes."""
+        further off (F, K, D) keypoints than ``kept`` steps; returns what decoding makes of them."""
         up, one = self.stream.header.up, self.people[person][chunk]
         known = self.known(person, chunk)
         self.add_coefficients(person, chunk, self.left(person, chunk, known), known)
         found = self.stream.refine(known, self.people[person], person, chunk)
-        apart = to_model_axes(self._rows(person, chunk), up) - found
+        apart = to_model_axes(rows, up) - found
         one.corrections = find_corrections(apart / step, kept)
         return from_model_axes(found + one.corrections * step, up)
 

@@ -157,7 +157,10 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     depth = 0 if weights is None else weights.depth(preset)
     # How fine the preset is, whichever of the model's it is.
     fineness = PRESETS.index(preset) + 1
-    samples = [canonical_points(clip, p, sample_frames(clip, p)) for p in range(clip.persons)]
+    samples = [
+        canonical_points(clip, person, sample_frames(clip, person))
+        for person in range(clip.persons if weights is not None else 0)
+    ]
     scales: tuple[int, ...] = ()
     sizes = []
     origin_step = 0
@@ -172,7 +175,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     inside = set(covered if weights is not None else [])
     extra = [joint for joint in range(len(clip.skeleton)) if joint not in inside]
     extra = [] if alone else extra
-    if not sizes:
+    if extra and not sizes:
         # No body: a subject's size is how far its points lie apart.
         some = clip.keypoints[~clip.missing]
         spread = float(np.ptp(some, axis=0).max()) if len(some) else 1.0

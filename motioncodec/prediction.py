@@ -119,15 +119,13 @@ class _Walk:
             taken = self.skew(np.minimum(count, orders))[..., None]
             of_each = np.array([[1.0, 0, 0], [1.0, 0, 0], [2.0, -1, 0], [3.0, -3, 1]])
             self.weights = np.moveaxis(of_each[taken], -1, 1)
-            self.companions = np.zeros(0, np.int64)
             return
         table = np.concatenate([np.zeros((1, TAPS)), predictors()])
         taken = self.skew(orders)
         self.weights = np.moveaxis(table[taken][..., None], 2, 1)
         # Who has no companion is its own: its surprise is none as yet.
         joints, companions = np.arange(self.joints), np.array(numbers.companions, np.int64)
-        self.companions = np.where(companions < 0, joints, companions)
-        self.joined_from = self._from(joints, self.companions)
+        self.joined_from = self._from(joints, np.where(companions < 0, joints, companions))
         shares = np.repeat(SHARES[numbers.shares], BLOCK, axis=0)[: self.frames]
         self.shared = self.skew(shares)[..., None]
         self.surprises = np.zeros((self.steps * self.joints, self.dims))
@@ -205,16 +203,16 @@ class _Walk:
     def _own(self, step: int, past: Float64) -> Float64:
         """(K, D) foretold by what was before, by companions and by places; no zero of them is
         negative."""
-        out = past
-        if len(self.companions):
+        if self.learned:
             out = self.surprises[self.joined_from + step * self.joints]
             out *= self.shared[step]
             out += past
+        else:
+            out = past.copy()
         if self.any_place[step]:
             flat = self.values.reshape(-1)
             told = _place(flat[self.placed_from + step * self.joints * self.dims], self.shares)
             mine = slice(None) if self.all_placed[step] else self.by_place[step]
-            out = out.copy()
             out[self.placed[mine]] = told[mine]
         return out + 0.0 if self.floats else np.rint(out)
 

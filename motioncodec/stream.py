@@ -185,7 +185,7 @@ class Stream:
         """Shapes of a chunk."""
         start, stop = self.header.span(chunk)
         first, last = self.header.frame_span(chunk)
-        fine, jointed, covered = None, [], []
+        fine, jointed = None, []
         if self.header.fine_step is not None and not self.header.alone:
             fine = shape_of(last - first, self.channels, self.header.frame_rate)
             if self.channels.jointed:
@@ -193,13 +193,11 @@ class Stream:
                     step_class(self.header.fine_step, self.header.units, scale)
                     for scale in self.header.scales
                 ]
-        if jointed or self.header.terse:
-            covered = list(self.skeleton.covered)
         return Layout(
             last - first, len(self.skeleton), self.header.dims, (stop - start) // WINDOW,
             len(self.extra), self.header.confidence, self.priors,
             [self.header.steps(chunk, stride) for stride in self.strides], KNOT_SPACING,
-            self.knows_bones, fine, self.header.bound > 0, jointed, covered,
+            self.knows_bones, fine, self.header.bound > 0, jointed, self.skeleton.covered,
             self.header.lossless, self.header.stride, self.extra if self.header.adaptive else (),
             self.header.learned, self.header.spaced, self.header.terse,
         )  # fmt: skip

@@ -23,7 +23,6 @@ from motioncodec.bitstream.entropy import (
     Coder,
     code_natural,
     code_signed,
-    code_signs,
 )
 from motioncodec.bitstream.foretold import (
     FORMS,
@@ -42,6 +41,7 @@ from motioncodec.bitstream.foretold import (
     Link,
     Numbers,
 )
+from motioncodec.bitstream.magnitudes import code_below, lengths_of
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
@@ -180,17 +180,11 @@ class Beginning:
     def by_length(self, name: str, given: Integers, top: int = 0) -> Integers:
         """Whole numbers of any shape: how many bits each magnitude has, or, where there is a
         ``top``, by how many these are less; then these bits but the first; then signs."""
-        sizes = np.abs(given).reshape(-1)
-        lengths = np.array([size.bit_length() for size in sizes.tolist()], np.int64)
+        lengths = lengths_of(given).reshape(-1)
         told = top - lengths if top else lengths
         told = self.under(name, np.zeros_like(told), np.maximum(told, 0))
         lengths = top - told if top else told
-        found = np.zeros_like(sizes)
-        for at in np.flatnonzero(lengths > 0).tolist():
-            rest = int(lengths[at]) - 1
-            half = 1 << rest
-            found[at] = half + self.coder.bits(int(sizes[at]) & half - 1, rest)
-        return code_signs(self.coder, given, found.reshape(given.shape))
+        return code_below(self.coder, given, lengths.reshape(given.shape))
 
     def _firsts(self) -> None:
         """First numbers: the root's, then what others differ by from those they hang on."""
@@ -198,7 +192,7 @@ class Beginning:
         root, others = self.tree.joints[0], self.tree.joints[1:]
         out[root] = [code_signed(self.coder, value) for value in given[root].tolist()]
         apart = given[others] - given[base[others]]
-        top = self.coder.bits(int(np.abs(apart).max(initial=0)).bit_length(), 6)
+        top = self.coder.bits(int(lengths_of(apart).max(initial=0)), 6)
         if top >= SIZES:
             raise ContainerError(f"numbers: expected at most {SIZES - 1} bits, found {top}")
         if not top:

@@ -22,9 +22,11 @@ from motioncodec.bitstream.magnitudes import (
     SYMBOLS,
     bits_of,
     cheapest,
+    code_below,
     code_magnitudes,
     counts_of,
     diagonals,
+    lengths_of,
     level_of,
 )
 from motioncodec.bitstream.trajectory import BLOCK, MAX_KNOT, Curve
@@ -110,19 +112,12 @@ def _code_knots(coder: Coder, given: Integers, tables: CurveTables) -> Integers:
 def _code_firsts(coder: Coder, given: Integers, tables: AdaptiveTables) -> Integers:
     """(E, D) first knots: joint by joint how many bits they take, then bits but the first, and
     signs."""
-    sizes = np.abs(given)
-    lengths = np.zeros_like(given)
-    wanted = np.array([[size.bit_length() for size in row] for row in sizes.tolist()])
+    lengths, wanted = np.zeros_like(given), lengths_of(given)
     rows = np.zeros(given.shape[1], np.int64)
     for joint in range(len(given)):
         lengths[joint] = tables.code(coder, rows, wanted[joint])
         tables.adapt(rows, lengths[joint])
-    found = np.zeros_like(given)
-    for at in np.argwhere(lengths > 0).tolist():
-        place = tuple(at)
-        top = 1 << int(lengths[place]) - 1
-        found[place] = top + coder.bits(int(sizes[place]) & (top - 1), int(lengths[place]) - 1)
-    return code_signs(coder, given, found)
+    return code_below(coder, given, lengths)
 
 
 def _code_sines(coder: Coder, given: Integers, tables: CurveTables) -> Integers:
@@ -219,6 +214,5 @@ def count_contexts(curve: Curve, joints: int) -> tuple[NDArray[np.float64], ...]
     for sizes in np.abs(np.diff(knots, axis=0)):
         np.add.at(out[1], (rows, np.minimum(sizes, SYMBOLS - 1)), 1)
         rows = _knot_rows(sizes)
-    lengths = [int(size).bit_length() for size in np.abs(knots[0]).reshape(-1).tolist()]
-    out[2][0] += np.bincount(lengths, minlength=LENGTHS)
+    out[2][0] += np.bincount(lengths_of(knots[0]).reshape(-1), minlength=LENGTHS)
     return out

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.entropy import TOTAL, Coder, Frequencies, code_natural
+from motioncodec.bitstream.entropy import TOTAL, Coder, Frequencies, code_natural, code_signs
 
 Integers = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -68,6 +68,22 @@ def code_magnitudes(coder: Coder, sizes: Integers, frequencies: Frequencies) -> 
     for at in np.argwhere(got == SYMBOLS - 1).tolist():
         got[tuple(at)] += code_natural(coder, int(sizes[tuple(at)]) - (SYMBOLS - 1))
     return got
+
+
+def lengths_of(given: Integers) -> Integers:
+    """Bits that the magnitudes of whole numbers have, 0 for 0."""
+    found = [size.bit_length() for size in np.abs(given).reshape(-1).tolist()]
+    return np.array(found, np.int64).reshape(given.shape)
+
+
+def code_below(coder: Coder, given: Integers, lengths: Integers) -> Integers:
+    """Whole numbers whose magnitudes have so many bits, all but the first of these; then signs."""
+    sizes, found = np.abs(given), np.zeros_like(given)
+    for place in map(tuple, np.argwhere(lengths > 0).tolist()):
+        rest = int(lengths[place]) - 1
+        top = 1 << rest
+        found[place] = top + coder.bits(int(sizes[place]) & top - 1, rest)
+    return code_signs(coder, given, found)
 
 
 def bits_of(tables: Integers) -> Float64:

@@ -204,7 +204,7 @@ class NetworkPrior:
         256ths of a bit."""
         _, _, _, middle, bias = self._layers
         head, head_bias = self._heads[group]
-        hidden = _kept(_kept(sums.copy()) @ middle + bias)
+        hidden = floored(floored(sums.copy(), HIDDEN_TOP) @ middle + bias, HIDDEN_TOP)
         shift = hidden @ head
         shift += head_bias
         given = np.ones((self.width, len(sums), self.seen + 2))
@@ -354,8 +354,8 @@ def _begins(steps: int) -> NDArray[np.bool_]:
     return np.arange(steps) == 0
 
 
-def _kept(sums: Float64) -> Float64:
-    """Sums of a hidden layer, changed in place."""
+def floored(sums: Float64, top: int) -> Float64:
+    """Sums rounded down, and kept from 0 to ``top``; changed in place."""
     np.floor(sums, out=sums)
     np.maximum(sums, 0, out=sums)
-    return np.minimum(sums, HIDDEN_TOP, out=sums)
+    return np.minimum(sums, top, out=sums)

@@ -72,7 +72,7 @@ class Layout:
         bounded: there is a bound, and numbers where they are smaller.
         jointed: of each person the class of the step of what is left over, where it is a body's;
             empty where all channels are plain.
-        covered: for each joint the canonical one that it is, or -1; only where ``jointed`` or
+        covered: for each joint the canonical one that it is, or -1; needed where ``jointed`` or
             ``terse``.
         exact: values are float32 to the bit, and nothing else is written.
         stride: clip frames for each value of the curves.

@@ -29,6 +29,7 @@ from motioncodec.bitstream.magnitudes import (
     level_of,
     steps,
 )
+from motioncodec.bitstream.network import floored
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
@@ -158,9 +159,7 @@ class Contexts:
         out = _layer(hidden) @ net["last"]
         out += net["last_bias"]
         out *= 2.0**-LAST_SHIFT
-        np.floor(out, out=out)
-        np.maximum(out, 0, out=out)
-        return np.minimum(out, TABLES - 1, out=out).astype(np.int64)
+        return floored(out, TABLES - 1).astype(np.int64)
 
     def of_plain(self, window: Integers, k: Integers) -> Integers:
         """(n, plain) tables, of :func:`tables`, for some windows' frequencies."""
@@ -186,9 +185,7 @@ _MIXED = [0, 1, 3]
 def _layer(sums: Float64) -> Float64:
     """Changes them in place."""
     sums *= 2.0**-HIDDEN_SHIFT
-    np.floor(sums, out=sums)
-    np.maximum(sums, 0, out=sums)
-    return np.minimum(sums, HIDDEN_TOP, out=sums)
+    return floored(sums, HIDDEN_TOP)
 
 
 def tables_of(given: Integers, jointed: Jointed | None) -> tuple[Integers, Integers]:

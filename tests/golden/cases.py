@@ -538,6 +538,25 @@ def now_and_then(source: Iterator[int], missing: Any, keys: Any) -> Any:
     return out
 
 
+def in_key_frames(
+    source: Iterator[int],
+    layout: Layout,
+    missing: Any,
+    spacing: Spacing,
+    links: dict[int, Link],
+    companions: dict[int, int],
+) -> PersonChunk:
+    """Somebody in numbers of key frames, with corrections between them."""
+    keys = spacing.keys(layout.frames)
+    one = person(source, layout, missing)
+    one.numbers = whole(source, missing[keys], 3, links, 100, 3000, companions)
+    one.spacing = spacing
+    one.extra = one.fine = one.corrections = None
+    if spacing.exponent:
+        one.between = now_and_then(source, missing, keys)
+    return one
+
+
 def spaced(loose: bool = False) -> Case:
     """3D without a model, with a bound: three people in numbers, of key frames and of all."""
     header = Header(
@@ -552,21 +571,35 @@ def spaced(loose: bool = False) -> Case:
     )  # fmt: skip
     for spacing in (Spacing(1), Spacing(), Spacing(4)):
         missing = runs(150, 6, 27)
-        keys = spacing.keys(150)
-        one = person(source, layout, missing)
         companions = {1: 0, 2: 0, 3: 1, 5: 4}
-        one.numbers = whole(source, missing[keys], 3, LINKS_3D, 100, 3000, companions)
-        one.spacing = spacing
-        one.extra = one.fine = one.corrections = None
-        if spacing.exponent:
-            one.between = now_and_then(source, missing, keys)
-        people.append(one)
+        people.append(in_key_frames(source, layout, missing, spacing, LINKS_3D, companions))
     return Case(header, (layout,), (tuple(people),))
 
 
 def loose() -> Case:
     """The same without a promise."""
     return spaced(loose=True)
+
+
+def to_the_bit(
+    source: Iterator[int], layout: Layout, companions: dict[int, int]
+) -> tuple[PersonChunk, ...]:
+    """Somebody in floats and somebody in decimals, with confidences."""
+    people, none = [], np.zeros(0, np.int64)
+    for i in range(2):
+        missing = runs(layout.frames, layout.joints, 13)
+        links, first, reach = (
+            (LINKS_OF_FLOATS, 0x3F80_0000, 1 << 22) if i == 0 else (LINKS_3D, -400, 900)
+        )
+        gone = np.full(3 * int(missing.sum()), 0x7FC0_0000, np.uint32)
+        words = none.astype(np.uint32)
+        one = PersonChunk(missing)
+        mine = whole(source, missing, 3, links, first, reach, companions)
+        one.exact = Exact([0, 4][i], mine, none, words, gone)
+        sure = whole(source, missing, 1, {}, 500, 400, {1: 0})
+        one.exact_confidence = Exact(4, sure, none, words, gone[: len(gone) // 3])
+        people.append(one)
+    return tuple(people)
 
 
 def learned_floats() -> Case:
@@ -576,23 +609,8 @@ def learned_floats() -> Case:
         confidence=8, lossless=True, learned=True,
     )  # fmt: skip
     layout = Layout(50, 6, 3, 2, 0, 8, exact=True, learned=True)
-    source, people = numbers(32), []
-    none = np.zeros(0, np.int64)
-    for i in range(2):
-        missing = runs(50, 6, 13)
-        links, first, reach = (
-            (LINKS_OF_FLOATS, 0x3F80_0000, 1 << 22) if i == 0 else (LINKS_3D, -400, 900)
-        )
-        gone = np.full(3 * int(missing.sum()), 0x7FC0_0000, np.uint32)
-        words = none.astype(np.uint32)
-        one = PersonChunk(missing)
-        companions = {1: 0, 2: 1, 3: 0, 4: 3}
-        mine = whole(source, missing, 3, links, first, reach, companions)
-        one.exact = Exact([0, 4][i], mine, none, words, gone)
-        sure = whole(source, missing, 1, {}, 500, 400, {1: 0})
-        one.exact_confidence = Exact(4, sure, none, words, gone[: len(gone) // 3])
-        people.append(one)
-    return Case(header, (layout,), (tuple(people),))
+    people = to_the_bit(numbers(32), layout, {1: 0, 2: 1, 3: 0, 4: 3})
+    return Case(header, (layout,), (people,))
 
 
 TREE = (-1, 14, 0, -1, 13, 6, 16, 9, -1)
@@ -623,14 +641,9 @@ def terse() -> Case:
         if spacing.exponent == 4:
             # The root is another one where the first joint is never there.
             missing[:, 0] = True
-        keys = spacing.keys(150)
-        one = person(source, layout, missing)
-        one.numbers = whole(source, missing[keys], 3, links, 100, 3000, companions)
+        one = in_key_frames(source, layout, missing, spacing, links, companions)
+        assert one.numbers is not None
         _forget_who_never_is(one.numbers, missing)
-        one.spacing = spacing
-        one.extra = one.fine = one.corrections = None
-        if spacing.exponent:
-            one.between = now_and_then(source, missing, keys)
         people.append(one)
     return Case(header, (layout,), (tuple(people),))
 
@@ -643,23 +656,8 @@ def terse_floats() -> Case:
         confidence=8, lossless=True, learned=True, terse=True,
     )  # fmt: skip
     layout = Layout(50, 9, 3, 2, 0, 8, exact=True, learned=True, terse=True, covered=TREE)
-    source, people = numbers(36), []
-    none = np.zeros(0, np.int64)
-    for i in range(2):
-        missing = runs(50, 9, 13)
-        links, first, reach = (
-            (LINKS_OF_FLOATS, 0x3F80_0000, 1 << 22) if i == 0 else (LINKS_3D, -400, 900)
-        )
-        gone = np.full(3 * int(missing.sum()), 0x7FC0_0000, np.uint32)
-        words = none.astype(np.uint32)
-        one = PersonChunk(missing)
-        companions = {1: 0, 2: 1, 3: 0, 4: 3, 8: 7}
-        mine = whole(source, missing, 3, links, first, reach, companions)
-        one.exact = Exact([0, 4][i], mine, none, words, gone)
-        sure = whole(source, missing, 1, {}, 500, 400, {1: 0})
-        one.exact_confidence = Exact(4, sure, none, words, gone[: len(gone) // 3])
-        people.append(one)
-    return Case(header, (layout,), (tuple(people),))
+    people = to_the_bit(numbers(36), layout, {1: 0, 2: 1, 3: 0, 4: 3, 8: 7})
+    return Case(header, (layout,), (people,))
 
 
 def terse_loose() -> Case:
@@ -672,20 +670,12 @@ def terse_loose() -> Case:
     layout = Layout(
         150, 20, 3, 3, 0, 0, bounded=True, learned=True, spaced=True, terse=True, covered=covered
     )
-    source, people = numbers(37), []
-    for i in range(2):
-        missing = np.ones((150, 20), bool) if i else runs(150, 20, 27)
-        keys = Spacing(3).keys(150)
-        one = person(source, layout, missing)
-        if not i:
-            links = {2: Link(LENGTH, (1,), (1700.0,)), 4: Link(LENGTH, (3,), (800.0,))}
-            companions = {1: 0, 2: 1, 3: 2, 4: 3, 6: 2, 9: 6, 12: 0}
-            one.numbers = whole(source, missing[keys], 3, links, 100, 3000, companions)
-            one.spacing = Spacing(3)
-            one.between = now_and_then(source, missing, keys)
-            one.corrections = None
-        people.append(one)
-    return Case(header, (layout,), (tuple(people),))
+    source = numbers(37)
+    links = {2: Link(LENGTH, (1,), (1700.0,)), 4: Link(LENGTH, (3,), (800.0,))}
+    companions = {1: 0, 2: 1, 3: 2, 4: 3, 6: 2, 9: 6, 12: 0}
+    somebody = in_key_frames(source, layout, runs(150, 20, 27), Spacing(3), links, companions)
+    nobody = person(source, layout, np.ones((150, 20), bool))
+    return Case(header, (layout,), ((somebody, nobody),))
 
 
 def _forget_who_never_is(numbers: Numbers, missing: Any) -> None:
