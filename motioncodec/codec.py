@@ -32,8 +32,9 @@ from motioncodec.decoding import Decoder, Heatmaps
 from motioncodec.encoding import ABREAST, Encoding, choose_tokens, encoded
 from motioncodec.errors import UsageError
 from motioncodec.model.config import PRESETS
-from motioncodec.model.weights import find_weights
+from motioncodec.model.weights import default_weights, find_weights
 from motioncodec.plan import Settings, plan
+from motioncodec.tracks import covered_joints
 
 Progress = Callable[[int], object]
 
@@ -137,7 +138,7 @@ def trim(
     if (
         not asked
         and not rated
-        and header.model
+        and header.embodied
         and bare
         and PRESETS.index(settings.preset or "f16") >= PRESETS.index(source.stream.preset)
     ):
@@ -156,12 +157,14 @@ def trim(
 
 
 def _model_of(source: Decoder) -> str | None:
-    """The weights that a stream's tokens were made with, None if it has none or they no longer
-    encode."""
+    """The weights that a stream's tokens were made with, None if it has none, or they no longer
+    encode, or they are those that are taken anyway."""
     if source.model is not None or not source.header.model:
         return source.model
     weights = find_weights(source.header.model_id)
-    return weights.name if weights.encodes else None
+    if not weights.encodes or weights.id == default_weights(source.header.dims).id:
+        return None
+    return weights.name
 
 
 TRIED = 10.0
@@ -170,17 +173,14 @@ TRIED = 10.0
 
 def _within_mean(clip: Clip, settings: Settings, mean: float) -> bytes:
     """The smallest stream with a mean error within ``mean``, in millimetres or pixels, judged by
-    the clip's middle: tokens and as much of what they leave over as it takes, with the preset that
-    suits the error or the one beside it, or numbers, which are smaller where the error is small."""
+    the clip's middle."""
     tried = math.ceil(TRIED * clip.frame_rate)
     start = max((clip.frames - tried) // 2, 0)
     some = clip.window(start, min(start + tried, clip.frames))
     best: bytes | None = None
-    way: Callable[[Clip], bytes | None] = partial(_in_numbers, settings=settings, mean=mean)
-    ways = [way]
-    for preset in _near(settings, clip):
-        ways.append(partial(_refined, settings=replace(settings, preset=preset), mean=mean))
-    for one in ways:
+    ways = _ways(some, settings, mean)
+    way = ways[0]
+    for one in ways if len(ways) > 1 else []:
         data = one(some)
         if data is not None and (best is None or len(data) < len(best)):
             best, way = data, one
@@ -188,6 +188,37 @@ def _within_mean(clip: Clip, settings: Settings, mean: float) -> bytes:
         return best
     data = way(clip)
     return _refined(clip, settings, mean) if data is None else data
+
+
+def _ways(clip: Clip, settings: Settings, mean: float) -> list[Callable[[Clip], bytes | None]]:
+    """Ways to keep a mean error: a spectrum, alone or with as much of what it leaves over as it
+    takes; tokens with that, of the preset that suits the error, or in 2D and where a model is asked
+    for of those beside it, too; or numbers, which are smaller where the error is small."""
+    free = _knows_spectra(clip, settings)
+    presets = [settings.chosen(clip)] if free else _near(settings, clip)
+    told = [replace(settings, preset=preset) for preset in presets]
+    ways: list[Callable[[Clip], bytes | None]] = [
+        partial(_refined, settings=one, mean=mean) for one in told
+    ]
+    if free:
+        ways.append(partial(_refined, settings=replace(settings, spectrum=_UNDER), mean=mean))
+    if free and mean > _FINE:
+        ways.append(partial(_in_spectrum, settings=settings, mean=mean))
+    if not free or mean < _COARSE or len(covered_joints(clip.skeleton)[0]) < len(clip.skeleton):
+        ways.append(partial(_in_numbers, settings=settings, mean=mean))
+    return ways
+
+
+def _knows_spectra(clip: Clip, settings: Settings) -> bool:
+    """Whether there is a body that may be told as a spectrum."""
+    if clip.dims == 2 or settings.preset is not None or settings.model is not None:
+        return False
+    return plan(clip, replace(settings, spectrum=_UNDER))[0].spectrum is not None
+
+
+_FINE, _COARSE = 3.0, 12.0
+"""Mean errors, in millimetres, from which on a spectrum alone is tried, and numbers of a body are
+not."""
 
 
 def _near(settings: Settings, clip: Clip) -> list[str]:
@@ -199,8 +230,55 @@ def _near(settings: Settings, clip: Clip) -> list[str]:
     return [preset for preset in PRESETS[near] if preset in settings.available]
 
 
+_UNDER = -100
+"""Step of a spectrum that is refined: about 17 mm are left over."""
+
+
+def _in_spectrum(clip: Clip, settings: Settings, mean: float) -> bytes | None:
+    """A stream with the body as a spectrum, and curves of all other joints, whose mean error is
+    ``mean`` or just below; None if no step that was tried is fine enough."""
+    best: bytes | None = None
+    coarse, fine = _COARSEST + 1, _FINEST - 1
+    left = mean - settings.off_by
+    step = round(32 * math.log2(left / _SPECTRUM_ERROR)) if left > 0 else fine
+    for _ in range(_TRIES):
+        step = min(max(step, fine + 1), coarse - 1)
+        if not fine < step < coarse:
+            break
+        data = _with_spectrum(clip, replace(settings, spectrum=step))
+        error = max(_error(clip, data, settings) * error_scale(clip.units), left / 64)
+        if error <= left:
+            best, fine = data, step
+        else:
+            coarse = step
+        more = 37 * math.log2(left / error)
+        step += max(math.floor(more), 1) if error <= left else min(math.floor(more), -1)
+    return best
+
+
+_COARSEST, _FINEST = -8, -260
+"""Steps of a spectrum that are tried."""
+
+_SPECTRUM_ERROR = 150.0
+"""Mean error, in millimetres, that a step of one body unit would leave were it no coarser."""
+
+
+def _with_spectrum(clip: Clip, settings: Settings) -> bytes:
+    """A stream with the body as a spectrum, and curves of all other joints.
+
+    Raises:
+        UsageError: the step is coarser than any that is of use.
+    """
+    if settings.spectrum is None or settings.spectrum > _COARSEST:
+        raise UsageError(f"spectrum: expected a step up to {_COARSEST}, found {settings.spectrum}")
+    encoding = Encoding(clip, settings)
+    encoding.set_step(None)
+    choose_tokens([encoding])
+    return _written(encoding)
+
+
 def _refined(clip: Clip, settings: Settings, mean: float) -> bytes:
-    """A stream of tokens and coefficients with a mean error."""
+    """A stream of tokens, or a spectrum, and coefficients with a mean error."""
     encoding = encoded(clip, settings)
     encoding.fit_mean((mean - settings.off_by) / error_scale(clip.units))
     return _written(encoding)
@@ -264,7 +342,8 @@ of the one before; how many grains are tried for each."""
 def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress | None) -> bytes:
     """The stream with the least mean error of those that take no more than ``rate`` bits a second:
     tokens alone of the finest preset that fits, those of the one that suits such an error and as
-    much of what they leave over as fits, or numbers: with a bound where the clip had one."""
+    much of what they leave over as fits, a spectrum, alone or with that, or numbers: with a bound
+    where the clip had one."""
     most = int(rate * clip.duration / 8)
     presets = settings.available if settings.preset is None else (settings.preset,)
     alone = None
@@ -284,12 +363,25 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
     if not clip.missing.all():
         free = replace(settings, bitrate=None)
         off = max(_error(clip, alone, settings) * error_scale(clip.units), 1e-6)
-        refined = encoded(clip, replace(free, mean_error=settings.off_by + off))
+        under = [free]
+        if _knows_spectra(clip, free):
+            under.append(replace(free, spectrum=_UNDER))
 
-        def at_step(exponent: int) -> bytes:
-            encoded = step_size(exponent) / error_scale(clip.units)
-            refined.set_step(step_exponent(encoded))
-            return _written(refined)
+            def in_spectrum(step: int) -> bytes:
+                return _with_spectrum(clip, replace(free, spectrum=step))
+
+            found = _finest(in_spectrum, most, round(32 * math.log2(off / _SPECTRUM_ERROR)))
+            if found is not None:
+                candidates.append(found)
+                off = min(off, max(_error(clip, found, settings) * error_scale(clip.units), 1e-6))
+        for told in under:
+            refined = encoded(clip, replace(told, mean_error=settings.off_by + off))
+            found = _finest(partial(_at_step, refined), most, step_exponent(off))
+            if found is not None:
+                candidates.append(_filled(refined, found, most, settings))
+        if len(candidates) > 1:
+            off = min(_error(clip, one, settings) for one in candidates)
+            off = max(off * error_scale(clip.units), 1e-6)
 
         def in_numbers(exponent: int) -> bytes:
             error = step_size(exponent)
@@ -298,11 +390,6 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
                 return _written(encoded(clip, bounded))
             return _with_grain(clip, free, error, error, nearer)
 
-        found = _finest(at_step, most, step_exponent(off))
-        if found is not None:
-            found = _filled(refined, found, most, settings)
-            candidates.append(found)
-            off = max(_error(clip, found, settings) * error_scale(clip.units), 1e-6)
         mean = settings.off_by + off
         numbers, nearer = _spaced(clip, replace(free, mean_error=mean), mean)
         if numbers is not None and len(numbers) < most:
@@ -313,6 +400,12 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
     if progress:
         progress(clip.frames)
     return min(candidates, key=lambda one: _error(clip, one, settings))
+
+
+def _at_step(encoding: Encoding, exponent: int) -> bytes:
+    """The stream with a step 2^(exponent / 4), in millimetres or pixels, of what is left over."""
+    encoding.set_step(step_exponent(step_size(exponent) / error_scale(encoding.clip.units)))
+    return _written(encoding)
 
 
 def _filled(encoding: Encoding, data: bytes, most: int, settings: Settings) -> bytes:

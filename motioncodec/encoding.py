@@ -44,6 +44,8 @@ from motioncodec.refinement import (
     transformed,
     unrounded,
 )
+from motioncodec.spectrum import PRICE as SPECTRUM_PRICE
+from motioncodec.spectrum import find_spectrum
 from motioncodec.stream import Stream, Untold
 from motioncodec.tracks import (
     MOST_LINKED,
@@ -98,6 +100,7 @@ class Encoding:
         self.clip, self.effort = clip, settings.effort
         self.stream = Stream(header, settings.device, weights)
         self.price = BOUND_PRICE if header.bound else PRICE
+        self.spectrum_price = SPECTRUM_PRICE
         self.usual_grain, self.nearer = 0.0, 0
         self._whole: dict[int, Samples] = {}
         # Chunks of a person alone that were coded to know their size.
@@ -164,7 +167,7 @@ class Encoding:
         for chunk in range(header.chunks):
             frames = slice(*header.frame_span(chunk))
             mine[chunk] = PersonChunk(np.isnan(clip.keypoints[frames, person, :, 0]))
-        if header.model:
+        if header.embodied:
             place_person(clip, self.stream, person, mine, partial(self._sampled, person))
         return mine
 
@@ -199,6 +202,27 @@ class Encoding:
         self.people[person][chunk].tokens = [
             level[a : a + n] for level, a, n in zip(tokens, skip, steps)
         ]
+
+    def posed(self, person: int, chunk: int) -> tuple[Float64, Float64 | None]:
+        """(N, 20, 3) joints in body units at a chunk's model frames, NaN where missing, and (20,)
+        lengths of the rigid bones, None for none."""
+        stream, mine = self.stream, self.people[person]
+        start = stream.header.span(chunk)[0]
+        stop = start + stream.header.steps(chunk, 1)
+        samples = self._sampled(person, start, stop)
+        points = stream.placement(mine, person, start, stop).apply(samples.points)
+        return np.where(samples.seen[..., None], points, np.nan), stream.bones(mine[chunk])
+
+    def add_spectra(self) -> None:
+        """Gives everybody a spectrum in every chunk in which they are there."""
+        header = self.stream.header
+        assert header.spectrum is not None
+        for person, mine in enumerate(self.people):
+            for chunk, one in mine.items():
+                if not one.present:
+                    continue
+                points, bones = self.posed(person, chunk)
+                one.spectrum = find_spectrum(points, bones, header.spectrum, self.spectrum_price)
 
     def add_links(self) -> None:
         """Finds what carries joints outside the body along, by the first chunk in which somebody
@@ -419,7 +443,7 @@ class Encoding:
             return 0
         one = self.people[person][chunk]
         told = replace(bare, origin=one.origin, turn=one.turn, bones=one.bones)
-        told.tokens, told.rows = one.tokens, one.rows
+        told.tokens, told.rows, told.spectrum = one.tokens, one.rows, one.spectrum
         tokens = len(encode_chunk([told], layout)) - len(encode_chunk([bare], layout))
         return -tokens if before.in_numbers else tokens
 
@@ -558,6 +582,8 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
             frames += asked.model_frames
     _answer(waiting, progress)
     for encoding in encodings:
+        if encoding.stream.header.spectrum is not None:
+            encoding.add_spectra()
         encoding.add_links()
 
 

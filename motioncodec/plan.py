@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from motioncodec.bitstream.header import (
     CHUNK,
     FIRST_LATER,
-    LATER_ORIGIN_STEPS,
     MAX_CELLS,
     MODEL_RATE,
-    ORIGIN_STEPS,
     WINDOW,
     Header,
     chunk_cells,
+    default_origin,
     step_exponent,
 )
 from motioncodec.clip import Clip, error_scale
@@ -83,6 +82,7 @@ class Settings:
     lossless: bool = False
     off_by: float = 0.0
     grain: float | None = None
+    spectrum: int | None = None
 
     @property
     def available(self) -> tuple[str, ...]:
@@ -140,7 +140,9 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
     weights = None
     alone = settings.lossless or settings.grain is not None
-    if seen[covered].sum() >= LEAST_COVERED and not alone:
+    embodied = bool(seen[covered].sum() >= LEAST_COVERED) and not alone
+    spectrum = settings.spectrum if embodied else None
+    if embodied and spectrum is None:
         weights = (
             default_weights(clip.dims) if settings.model is None else find_encoder(settings.model)
         )
@@ -159,20 +161,20 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     fineness = PRESETS.index(preset) + 1
     samples = [
         canonical_points(clip, person, sample_frames(clip, person))
-        for person in range(clip.persons if weights is not None else 0)
+        for person in range(clip.persons if embodied else 0)
     ]
     scales: tuple[int, ...] = ()
     sizes = []
     origin_step = 0
-    if weights is not None and clip.dims == 3:
+    if embodied and clip.dims == 3:
         scales = tuple(quantise_scale(find_scale(points)) for points in samples)
         sizes = [dequantise_scale(scale) for scale in scales]
-        steps = LATER_ORIGIN_STEPS if weights.id >= FIRST_LATER else ORIGIN_STEPS
-        origin_step = steps[fineness]
+        like = 0 if weights is None else 4 * weights.id + fineness
+        origin_step = default_origin(3, like, spectrum)
     elif weights is not None:
         sizes = [float(np.median(find_size(points))) for points in samples if len(points)]
         origin_step = step_exponent(_HIPS_STEP_2D[fineness] * min(sizes, default=1.0))
-    inside = set(covered if weights is not None else [])
+    inside = set(covered if embodied else [])
     extra = [joint for joint in range(len(clip.skeleton)) if joint not in inside]
     extra = [] if alone else extra
     if extra and not sizes:
@@ -191,7 +193,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     references: tuple[int, ...] = ()
     extra_step, stride = 0, 1
     if extra:
-        step = keypoint_step(clip, min(sizes), preset, weights is not None, bound, mean)
+        step = keypoint_step(clip, min(sizes), preset, embodied, bound, mean)
         references = tuple(find_references(clip, extra, step))
         extra_step = step_exponent(step)
         most = min(round(clip.frame_rate / MODEL_RATE), _STRIDE)
@@ -226,6 +228,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         spaced=bound > 0,
         loose=settings.grain is not None,
         terse=settings.lossless or bound > 0,
+        spectrum=spectrum,
     )
     header.check_size(len(clip.skeleton))
     return header, weights

@@ -95,7 +95,7 @@ def same(found: PersonChunk, expected: PersonChunk) -> bool:
         curves = [c for c in (person.origin, person.extra) if c is not None]
         return [
             person.missing, person.turn, person.confidence, person.bones, *person.tokens,
-            person.shape,
+            person.spectrum, person.shape,
             person.fine, person.corrections, *told(person.numbers), person.between,
             person.spacing.exponent, *exact(person.exact),
             *exact(person.exact_confidence),
@@ -138,12 +138,14 @@ def test_the_golden_files_decode(name: str) -> None:
             steps=layout.steps, bounded=layout.bounded, lossless=layout.exact, fine=layout.fine,
             jointed=layout.jointed, covered=layout.covered, stride=layout.stride,
             outside=layout.outside, later=layout.learned, spaced=layout.spaced,
-            terse=layout.terse,
+            terse=layout.terse, spectral=layout.spectral,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()
             if expected.placed and layout.priors:
                 assert lists["tokens"] == [level.T.tolist() for level in expected.tokens]
+            if expected.placed and expected.spectrum is not None:
+                assert lists["spectrum"] == expected.spectrum.tolist()
             if expected.bones is not None:
                 rigid = np.flatnonzero(expected.bones != FREE).tolist()
                 assert lists["bones"] == {j: int(expected.bones[j]) for j in rigid}
