@@ -197,11 +197,11 @@ def _ways(clip: Clip, settings: Settings, mean: float) -> list[Callable[[Clip], 
     free = _knows_spectra(clip, settings)
     presets = [settings.chosen(clip)] if free else _near(settings, clip)
     told = [replace(settings, preset=preset) for preset in presets]
+    if free:
+        told += [replace(settings, spectrum=step) for step in _UNDER]
     ways: list[Callable[[Clip], bytes | None]] = [
         partial(_refined, settings=one, mean=mean) for one in told
     ]
-    if free:
-        ways.append(partial(_refined, settings=replace(settings, spectrum=_UNDER), mean=mean))
     if free and mean > _FINE:
         ways.append(partial(_in_spectrum, settings=settings, mean=mean))
     if not free or mean < _COARSE or len(covered_joints(clip.skeleton)[0]) < len(clip.skeleton):
@@ -213,7 +213,7 @@ def _knows_spectra(clip: Clip, settings: Settings) -> bool:
     """Whether there is a body that may be told as a spectrum."""
     if clip.dims == 2 or settings.preset is not None or settings.model is not None:
         return False
-    return plan(clip, replace(settings, spectrum=_UNDER))[0].spectrum is not None
+    return plan(clip, replace(settings, spectrum=_UNDER[0]))[0].spectrum is not None
 
 
 _FINE, _COARSE = 3.0, 12.0
@@ -230,8 +230,9 @@ def _near(settings: Settings, clip: Clip) -> list[str]:
     return [preset for preset in PRESETS[near] if preset in settings.available]
 
 
-_UNDER = -100
-"""Step of a spectrum that is refined: about 17 mm are left over."""
+_UNDER = (-92, -120)
+"""Steps of a spectrum that is refined: about 20 and 12 mm are left over. Which suits a clip better
+the error that is asked for hardly tells."""
 
 
 def _in_spectrum(clip: Clip, settings: Settings, mean: float) -> bytes | None:
@@ -365,7 +366,7 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
         off = max(_error(clip, alone, settings) * error_scale(clip.units), 1e-6)
         under = [free]
         if _knows_spectra(clip, free):
-            under.append(replace(free, spectrum=_UNDER))
+            under += [replace(free, spectrum=step) for step in _UNDER]
 
             def in_spectrum(step: int) -> bytes:
                 return _with_spectrum(clip, replace(free, spectrum=step))

@@ -148,7 +148,7 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
 
 def spectrum(source: Iterator[int], shape: tuple[int, int, int]) -> Any:
     """Smaller towards higher frequencies and components; nothing in the last tenth."""
-    windows, size, count = shape
+    _, size, count = shape
     found = array(source, shape, lambda n: small(n) // (1 + n % 5))
     fall = 1 + np.arange(size)[:, None] // 4 + np.arange(count) // 6
     found = np.sign(found) * (np.abs(found) // fall)
