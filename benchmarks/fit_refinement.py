@@ -23,6 +23,7 @@ from motioncodec.bitstream.choosing import FREQUENCIES, SLOTS
 from motioncodec.bitstream.entropy import normalise
 from motioncodec.bitstream.magnitudes import LEVELS, SYMBOLS, counts_of
 from motioncodec.bitstream.refinement import Jointed
+from motioncodec.bitstream.spectrum import STEP_BITS
 from motioncodec.clip import Clip
 from motioncodec.encoding import encoded
 from motioncodec.heatmap.resampling import to_model_rate
@@ -134,7 +135,7 @@ def parts_over_spectra(paths: list[Path], rng: np.random.Generator) -> list[Part
     parts = []
     for clip in some_of(paths):
         for _ in range(2):
-            settings = Settings("f16", spectrum=int(rng.integers(*SPECTRA)))
+            settings = Settings(step=float(1000 * 2.0 ** (rng.integers(*SPECTRA) / STEP_BITS)))
             step = int(rng.integers(OVER[1], OVER[0] + 1))
             parts += [part for part in left_of(clip, settings, step) if part.jointed]
     return parts

@@ -22,6 +22,7 @@ from table_networks import Block, FloatNetwork, Windows, fit, refit_tables
 import motioncodec.spectrum
 from motioncodec.bitstream import spectrum
 from motioncodec.bitstream.choosing import SLOTS
+from motioncodec.bitstream.spectrum import STEP_BITS
 from motioncodec.clip import Clip
 from motioncodec.encoding import Encoding
 from motioncodec.heatmap.bones import to_reference
@@ -32,7 +33,7 @@ from motioncodec.plan import Settings
 
 STEPS = (-168, -24)
 """Exponents of steps, from and to."""
-PROVISIONAL = -85
+PROVISIONAL = 160.0
 LONGEST = 2048
 
 
@@ -47,7 +48,7 @@ def clips(paths: list[Path]) -> Iterator[Clip]:
 def fit_components(paths: list[Path]) -> None:
     poses = []
     for clip in clips(paths):
-        encoding = Encoding(clip, Settings(spectrum=PROVISIONAL))
+        encoding = Encoding(clip, Settings(step=PROVISIONAL))
         for chunk in encoding.people[0]:
             points, bones = encoding.posed(0, chunk)
             if not np.isnan(points).all(axis=0).any():
@@ -70,7 +71,7 @@ def blocks_of(some: list[Clip], steps: list[int], rng: np.random.Generator) -> l
     """Spectra as the encoder finds them, with the tables that there are."""
     out = []
     for clip, step in zip(some, steps):
-        encoding = Encoding(clip, Settings(spectrum=step))
+        encoding = Encoding(clip, Settings(step=1000 * 2.0 ** (step / STEP_BITS)))
         encoding.spectrum_price = float(rng.choice([0.12, 0.17, 0.25]))
         encoding.add_spectra()
         for one in encoding.people[0].values():

@@ -27,13 +27,14 @@ from typing import BinaryIO
 import numpy as np
 
 from motioncodec.bitstream.header import step_exponent, step_size
+from motioncodec.bitstream.spectrum import STEP_BITS
 from motioncodec.clip import Clip, error_scale
 from motioncodec.decoding import Decoder, Heatmaps
 from motioncodec.encoding import ABREAST, Encoding, choose_tokens, encoded
 from motioncodec.errors import UsageError
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import default_weights, find_weights
-from motioncodec.plan import Settings, plan
+from motioncodec.plan import LONGEST, SHORTEST, Settings, plan
 from motioncodec.tracks import covered_joints
 
 Progress = Callable[[int], object]
@@ -198,7 +199,7 @@ def _ways(clip: Clip, settings: Settings, mean: float) -> list[Callable[[Clip], 
     presets = [settings.chosen(clip)] if free else _near(settings, clip)
     told = [replace(settings, preset=preset) for preset in presets]
     if free:
-        told += [replace(settings, spectrum=step) for step in _UNDER]
+        told += [replace(settings, step=step) for step in _UNDER]
     ways: list[Callable[[Clip], bytes | None]] = [
         partial(_refined, settings=one, mean=mean) for one in told
     ]
@@ -213,7 +214,7 @@ def _knows_spectra(clip: Clip, settings: Settings) -> bool:
     """Whether there is a body that may be told as a spectrum."""
     if clip.dims == 2 or settings.preset is not None or settings.model is not None:
         return False
-    return plan(clip, replace(settings, spectrum=_UNDER[0]))[0].spectrum is not None
+    return plan(clip, replace(settings, step=_UNDER[0]))[0].spectrum is not None
 
 
 _FINE, _COARSE = 3.0, 12.0
@@ -230,49 +231,53 @@ def _near(settings: Settings, clip: Clip) -> list[str]:
     return [preset for preset in PRESETS[near] if preset in settings.available]
 
 
-_UNDER = (-92, -120)
-"""Steps of a spectrum that is refined: about 20 and 12 mm are left over. Which suits a clip better
-the error that is asked for hardly tells."""
+_UNDER = (136.0, 74.0)
+"""Steps, in millimetres, of a spectrum that is refined: about 20 and 12 mm are left over. Which
+suits a clip better the error that is asked for hardly tells."""
 
 
 def _in_spectrum(clip: Clip, settings: Settings, mean: float) -> bytes | None:
     """A stream with the body as a spectrum, and curves of all other joints, whose mean error is
     ``mean`` or just below; None if no step that was tried is fine enough."""
     best: bytes | None = None
-    coarse, fine = _COARSEST + 1, _FINEST - 1
     left = mean - settings.off_by
-    step = round(32 * math.log2(left / _SPECTRUM_ERROR)) if left > 0 else fine
+    # Between the coarsest step that is known to be too coarse and the finest that is not, in
+    # fractions of an octave that are told apart.
+    coarse, fine = _coarseness(LONGEST) + 1, _coarseness(SHORTEST) - 1
+    step = _coarseness(left * _STEP_OVER_ERROR) if left > 0 else fine
     for _ in range(_TRIES):
         step = min(max(step, fine + 1), coarse - 1)
         if not fine < step < coarse:
             break
-        data = _with_spectrum(clip, replace(settings, spectrum=step))
+        data = _with_spectrum(clip, settings, step)
         error = max(_error(clip, data, settings) * error_scale(clip.units), left / 64)
+        more = math.floor(1.15 * STEP_BITS * math.log2(left / error))
         if error <= left:
             best, fine = data, step
+            step += max(more, 1)
         else:
             coarse = step
-        more = 37 * math.log2(left / error)
-        step += max(math.floor(more), 1) if error <= left else min(math.floor(more), -1)
+            step += min(more, -1)
     return best
 
 
-_COARSEST, _FINEST = -8, -260
-"""Steps of a spectrum that are tried."""
-
-_SPECTRUM_ERROR = 150.0
-"""Mean error, in millimetres, that a step of one body unit would leave were it no coarser."""
+_STEP_OVER_ERROR = 6.7
+"""Step of a spectrum over the mean error that it leaves, roughly."""
 
 
-def _with_spectrum(clip: Clip, settings: Settings) -> bytes:
+def _coarseness(step: float) -> int:
+    """A step, in millimetres, as the header has it."""
+    return round(STEP_BITS * math.log2(step / 1000))
+
+
+def _with_spectrum(clip: Clip, settings: Settings, coarseness: int) -> bytes:
     """A stream with the body as a spectrum, and curves of all other joints.
 
     Raises:
-        UsageError: the step is coarser than any that is of use.
+        UsageError: the step is none.
     """
-    if settings.spectrum is None or settings.spectrum > _COARSEST:
-        raise UsageError(f"spectrum: expected a step up to {_COARSEST}, found {settings.spectrum}")
-    encoding = Encoding(clip, settings)
+    step = min(max(1000 * 2.0 ** (coarseness / STEP_BITS), SHORTEST), LONGEST)
+    encoding = Encoding(clip, replace(settings, step=step))
     encoding.set_step(None)
     choose_tokens([encoding])
     return _written(encoding)
@@ -366,12 +371,10 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
         off = max(_error(clip, alone, settings) * error_scale(clip.units), 1e-6)
         under = [free]
         if _knows_spectra(clip, free):
-            under += [replace(free, spectrum=step) for step in _UNDER]
+            under += [replace(free, step=step) for step in _UNDER]
 
-            def in_spectrum(step: int) -> bytes:
-                return _with_spectrum(clip, replace(free, spectrum=step))
-
-            found = _finest(in_spectrum, most, round(32 * math.log2(off / _SPECTRUM_ERROR)))
+            about = _coarseness(_STEP_OVER_ERROR * off)
+            found = _finest(partial(_with_spectrum, clip, free), most, about)
             if found is not None:
                 candidates.append(found)
                 off = min(off, max(_error(clip, found, settings) * error_scale(clip.units), 1e-6))

@@ -17,8 +17,10 @@ from motioncodec.bitstream.header import (
     Header,
     chunk_cells,
     default_origin,
+    like_tokens,
     step_exponent,
 )
+from motioncodec.bitstream.spectrum import STEP_BITS
 from motioncodec.clip import Clip, error_scale
 from motioncodec.errors import UsageError
 from motioncodec.heatmap.placement import (
@@ -41,6 +43,9 @@ from motioncodec.tracks import (
 
 _STRIDE = 16
 """Clip frames for each value of a curve at most: one at 30 a second of 480."""
+
+SHORTEST, LONGEST = 1.0, 800.0
+"""Steps of a spectrum, in millimetres."""
 
 LEAST_COVERED = 5
 """Covered joints from which a model is used; below, every joint is written as a curve."""
@@ -82,7 +87,12 @@ class Settings:
     lossless: bool = False
     off_by: float = 0.0
     grain: float | None = None
-    spectrum: int | None = None
+    step: float | None = None
+
+    @property
+    def spectrum(self) -> int | None:
+        """The step as ``Header.spectrum`` has it, at most a 32nd of an octave off."""
+        return None if self.step is None else round(STEP_BITS * math.log2(self.step / 1000))
 
     @property
     def available(self) -> tuple[str, ...]:
@@ -98,6 +108,8 @@ class Settings:
         return suits if suits in self.available else self.available[-1]
 
     def _suits(self, clip: Clip) -> str:
+        if self.spectrum is not None:
+            return PRESETS[like_tokens(self.spectrum) - 1]
         if self.max_error is None and self.mean_error is None:
             return "f16"
         if clip.dims == 2:
@@ -136,6 +148,10 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     bound = _in_units(clip, settings.max_error, settings.off_by, "max error")
     bound = bound or _in_units(clip, settings.grain, 0.0, "grain")
     mean = _in_units(clip, settings.mean_error, settings.off_by, "mean error")
+    if settings.step is not None and not SHORTEST <= settings.step <= LONGEST:
+        raise UsageError(f"step: expected {SHORTEST:g} to {LONGEST:g} mm, found {settings.step:g}")
+    if settings.step is not None and clip.dims == 2:
+        raise UsageError("step: expected a clip in 3D, found one in 2D; ask for a preset")
     covered, _ = covered_joints(clip.skeleton)
     seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
     weights = None

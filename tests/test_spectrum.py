@@ -123,7 +123,7 @@ def test_the_mean_pose_is_nothing() -> None:
 
 
 def test_a_finer_step_comes_nearer(jump: Clip) -> None:
-    errors = [mean_error(jump, written(jump, spectrum=step)) for step in (-40, -72, -104, -136)]
+    errors = [mean_error(jump, written(jump, step=step)) for step in (420.0, 210.0, 105.0, 53.0)]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < errors[0] / 4
 
@@ -141,7 +141,7 @@ def test_what_is_missing_throughout_costs_next_to_nothing() -> None:
 
 
 def test_bones_are_kept(jump: Clip) -> None:
-    found = Decoder(io.BytesIO(written(jump, spectrum=-80))).clip()
+    found = Decoder(io.BytesIO(written(jump, step=177.0))).clip()
     rows = [jump.skeleton.joints.index(joint) for joint in ("left_knee", "left_ankle")]
     for clip in (jump, found):
         shins = np.linalg.norm(np.diff(clip.keypoints[:, 0, rows], axis=1), axis=-1)
@@ -167,8 +167,8 @@ def test_two_people_of_whom_one_comes_and_goes(jump: Clip) -> None:
     points = np.concatenate([jump.keypoints, jump.keypoints + np.array([1.0, 0.0, 0.5])], axis=1)
     points[40:, 1] = np.nan
     both = replace(jump, keypoints=points.astype(np.float32), people=("a", "b"))
-    data = written(both, spectrum=-80)
-    alone = written(jump, spectrum=-80)
+    data = written(both, step=177.0)
+    alone = written(jump, step=177.0)
     assert mean_error(both, data) < 1.2 * mean_error(jump, alone)
     assert len(data) < 2 * len(alone)
 
@@ -177,7 +177,7 @@ def test_long_clips_pass_in_chunks(jump: Clip) -> None:
     times = 1 + 2500 // jump.frames
     points = np.concatenate([jump.keypoints, jump.keypoints[::-1]] * times)[:2500]
     long = replace(jump, keypoints=points, confidence=None, frame_rate=30.0)
-    data = written(long, spectrum=-80)
+    data = written(long, step=177.0)
     stream = Decoder(io.BytesIO(data))
     assert stream.header.chunks == 3
     whole = stream.clip()
@@ -189,7 +189,7 @@ def test_long_clips_pass_in_chunks(jump: Clip) -> None:
 def test_other_frame_rates(jump: Clip, rate: float) -> None:
     clip = replace(jump, frame_rate=rate)
     fast = written(clip, preset="f16")
-    assert mean_error(clip, written(clip, spectrum=-104)) < mean_error(clip, fast)
+    assert mean_error(clip, written(clip, step=105.0)) < mean_error(clip, fast)
 
 
 def test_skeletons_with_joints_outside_the_body() -> None:
@@ -202,11 +202,11 @@ def test_skeletons_with_joints_outside_the_body() -> None:
     clip = Clip(points, 30.0, smpl, units="m")
     data = written(clip, mean_error=20.0)
     assert mean_error(clip, data) <= 20
-    assert mean_error(clip, written(clip, spectrum=-100)) < 60
+    assert mean_error(clip, written(clip, step=115.0)) < 60
 
 
 def test_what_is_refined_comes_within_any_mean_error(jump: Clip) -> None:
-    data = written(jump, mean_error=4.0, spectrum=-92)
+    data = written(jump, mean_error=4.0, step=136.0)
     header = Decoder(io.BytesIO(data)).header
     assert header.fine_step is not None
     assert 3 < mean_error(jump, data) <= 4
@@ -218,7 +218,7 @@ def test_threads_change_nothing(jump: Clip) -> None:
         found = []
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            data = written(jump, spectrum=-90)
+            data = written(jump, step=142.0)
             found.append((data, Decoder(io.BytesIO(data)).clip().keypoints.tobytes()))
         assert found[0] == found[1]
     finally:
@@ -227,7 +227,7 @@ def test_threads_change_nothing(jump: Clip) -> None:
 
 def test_damage_is_noticed(jump: Clip) -> None:
     few = replace(jump, keypoints=jump.keypoints[:20], confidence=None)
-    data = written(few, spectrum=-40)
+    data = written(few, step=420.0)
     for damaged in damaged_files(data):
         with pytest.raises(MotionCodecError):
             Decoder(io.BytesIO(damaged)).clip()
@@ -235,7 +235,7 @@ def test_damage_is_noticed(jump: Clip) -> None:
 
 def test_a_bound_takes_no_harm(jump: Clip) -> None:
     clip = jump.window(0, 60)
-    data = written(clip, spectrum=-92, max_error=150.0)
+    data = written(clip, step=136.0, max_error=150.0)
     apart = Decoder(io.BytesIO(data)).clip().keypoints.astype(np.float64) - clip.keypoints
     assert np.nanmax(np.linalg.norm(apart, axis=-1)) <= 0.15
 
@@ -260,9 +260,21 @@ def test_a_spectrum_needs_somebodys_scale() -> None:
 def test_trimming_goes_on_from_a_spectrum(jump: Clip) -> None:
     from motioncodec.codec import trim
 
-    source = Decoder(io.BytesIO(written(jump, spectrum=-100)))
+    source = Decoder(io.BytesIO(written(jump, step=115.0)))
     target = io.BytesIO()
     trim(source, target, Settings(preset="f32"))
     assert Decoder(io.BytesIO(target.getvalue())).header.depth == 1
     with pytest.raises(UsageError, match="finer than f16"):
         trim(source, io.BytesIO(), Settings(preset="f16"))
+
+
+@pytest.mark.parametrize("step", [0.5, 900.0, float("nan")])
+def test_steps_that_are_none_are_refused(jump: Clip, step: float) -> None:
+    with pytest.raises(UsageError, match="step: expected 1 to 800 mm"):
+        written(jump, step=step)
+
+
+def test_a_clip_in_2d_has_no_spectrum(jump: Clip) -> None:
+    flat = Clip(jump.keypoints[..., :2], 30.0, jump.skeleton, units="px", up="-y")
+    with pytest.raises(UsageError, match="ask for a preset"):
+        written(flat, step=100.0)

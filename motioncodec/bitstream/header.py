@@ -186,9 +186,7 @@ class Header:
     @property
     def depth(self) -> int:
         """Levels of tokens; of a spectrum, those that come about as near."""
-        if self.spectrum is None:
-            return self.model & 3
-        return 1 + (self.spectrum < _SPECTRUM_LIKE[0]) + (self.spectrum < _SPECTRUM_LIKE[1])
+        return self.model & 3 if self.spectrum is None else like_tokens(self.spectrum)
 
     @property
     def model_frames(self) -> int:
@@ -410,6 +408,11 @@ def step_size(exponent: int) -> float:
 def step_exponent(step: float) -> int:
     """Exponent of the largest step that is not above ``step``."""
     return max(min(math.floor(4 * math.log2(step) + 1e-9), 400), -400)
+
+
+def like_tokens(spectrum: int) -> int:
+    """Levels of tokens that come about as near as a spectrum of this step."""
+    return 1 + (spectrum < _SPECTRUM_LIKE[0]) + (spectrum < _SPECTRUM_LIKE[1])
 
 
 def default_origin(dims: int, model: int, spectrum: int | None) -> int:
