@@ -133,6 +133,8 @@ def _in_units(clip: Clip, error: float | None, off_by: float, name: str) -> floa
 
 def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     """The header of a clip's stream, and the weights that its tokens are made with."""
+    if settings.step is not None and not SHORTEST <= settings.step <= LONGEST:
+        raise UsageError(f"step: expected {SHORTEST:g} to {LONGEST:g} mm, found {settings.step:g}")
     preset = settings.chosen(clip)
     if preset not in PRESETS:
         raise UsageError(f"preset: expected one of {', '.join(PRESETS)}, found {settings.preset!r}")
@@ -148,8 +150,6 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     bound = _in_units(clip, settings.max_error, settings.off_by, "max error")
     bound = bound or _in_units(clip, settings.grain, 0.0, "grain")
     mean = _in_units(clip, settings.mean_error, settings.off_by, "mean error")
-    if settings.step is not None and not SHORTEST <= settings.step <= LONGEST:
-        raise UsageError(f"step: expected {SHORTEST:g} to {LONGEST:g} mm, found {settings.step:g}")
     if settings.step is not None and clip.dims == 2:
         raise UsageError("step: expected a clip in 3D, found one in 2D; ask for a preset")
     covered, _ = covered_joints(clip.skeleton)
