@@ -45,7 +45,7 @@ from motioncodec.refinement import (
     unrounded,
 )
 from motioncodec.spectrum import PRICE as SPECTRUM_PRICE
-from motioncodec.spectrum import find_spectrum
+from motioncodec.spectrum import find_spectra
 from motioncodec.stream import Stream, Untold
 from motioncodec.tracks import (
     MOST_LINKED,
@@ -218,11 +218,22 @@ class Encoding:
         header = self.stream.header
         assert header.spectrum is not None
         for person, mine in enumerate(self.people):
-            for chunk, one in mine.items():
-                if not one.present:
-                    continue
-                points, bones = self.posed(person, chunk)
-                one.spectrum = find_spectrum(points, bones, header.spectrum, self.spectrum_price)
+            before: int | None = None
+            for start in range(0, header.chunks, _TOGETHER):
+                # The one after them, which they lap into, is looked at as well.
+                behind = min(start + _TOGETHER, header.chunks)
+                near = range(start, min(behind + 1, header.chunks))
+                for run in _runs([c for c in near if mine[c].present]):
+                    joins = before is not None and before == run[0] - 1
+                    run = [run[0] - 1, *run] if joins else run
+                    told = [self.posed(person, chunk) for chunk in run]
+                    found = find_spectra(
+                        [points for points, _ in told], told[0][1], header.spectrum,
+                        self.spectrum_price, mine[run[0]].spectrum if joins else None,
+                    )  # fmt: skip
+                    for chunk, spectrum in zip(run, found):
+                        if chunk < behind:
+                            mine[chunk].spectrum, before = spectrum, chunk
 
     def add_links(self) -> None:
         """Finds what carries joints outside the body along, by the first chunk in which somebody
@@ -533,6 +544,9 @@ class Encoding:
         self.price = cheap
 
 
+_TOGETHER = 32
+"""Chunks that get their spectra together: 18 minutes."""
+
 _DEAREST, _PRICES = 4.0, 5
 """How much more than usual a bit may cost to bring a mean error to what was asked for, and how many
 prices are tried."""
@@ -639,6 +653,18 @@ def _answer(waiting: Sequence[_Asked], progress: Progress) -> None:
         ]
     )
     progress(sum(one.frames for one in waiting))
+
+
+def _runs(chunks: Sequence[int]) -> Iterator[list[int]]:
+    """Those that follow each other."""
+    run: list[int] = []
+    for chunk in chunks:
+        if run and chunk != run[-1] + 1:
+            yield run
+            run = []
+        run.append(chunk)
+    if run:
+        yield run
 
 
 def place_person(

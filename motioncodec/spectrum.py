@@ -14,8 +14,10 @@ by nothing, so they become what is cheapest.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ from motioncodec.bitstream.magnitudes import cheapest, counts_of
 from motioncodec.bitstream.spectrum import LONGEST, NETWORK, STEP_BITS, shape_of, tables_of
 from motioncodec.heatmap.bones import REFERENCE_BONES, from_reference, to_reference
 from motioncodec.heatmap.placement import fill_gaps
-from motioncodec.lapping import analyse, synthesise
+from motioncodec.lapping import analyse, lap, synthesise
 
 Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -35,6 +37,10 @@ PRICE = 0.17
 
 ROUNDS = 4
 """Times that a spectrum is synthesised and compared."""
+
+BORDER = 64
+"""Model frames about the border of two chunks that lap at most: what a damaged chunk costs those
+about it is a second each."""
 
 _MOST = 1 << 20
 """Magnitudes are no larger."""
@@ -53,24 +59,53 @@ def components() -> tuple[Float64, Float64, Float64]:
     return mean / 2.0**13, basis.reshape(SLOTS, SLOTS) / 2.0**15, spread / 2.0**13
 
 
-def poses_of(spectrum: Integers, step: int) -> Float64:
-    """(W, n, 60) spectrum of a step 2^(step / 32) to (W n, 20, 3) poses in body units, with bones
-    that are nearly the reference's."""
+def poses_of(spectra: Sequence[Integers], frames: Sequence[int], step: int) -> Float64:
+    """Spectra of chunks in a row to poses.
+
+    Args:
+        spectra: (W, n, 60) of each.
+        frames: model frames in each.
+        step: exponent of 2^(step / 32).
+
+    Returns:
+        (N, 20, 3) of all these frames in body units, with bones that are nearly the reference's.
+    """
     mean, basis, _ = components()
-    signal = synthesise(spectrum * np.float64(2.0 ** (step / STEP_BITS)))
+    size = np.float64(2.0 ** (step / STEP_BITS))
+    signals = [synthesise(spectrum * size) for spectrum in spectra]
+    for group in _lapped(spectra, frames):
+        lap(signals[group], [min(one.shape[1], BORDER) for one in spectra[group]], back=True)
+    signal = np.concatenate([one[:count] for one, count in zip(signals, frames)])
     return (signal @ basis.T + mean).reshape(len(signal), -1, 3)
 
 
-def find_spectrum(points: Float64, bones: Float64 | None, step: int, price: float) -> Integers:
+def _lapped(spectra: Sequence[Integers], frames: Sequence[int]) -> list[slice]:
+    """Chunks that lap: all but those behind one whose windows reach beyond its frames."""
+    whole = [one.shape[0] * one.shape[1] == count for one, count in zip(spectra, frames)]
+    starts = [0, *(i + 1 for i, one in enumerate(whole[:-1]) if not one), len(spectra)]
+    return [slice(a, b) for a, b in pairwise(starts)]
+
+
+def find_spectra(
+    chunks: Sequence[Float64],
+    bones: Float64 | None,
+    step: int,
+    price: float,
+    before: Integers | None = None,
+) -> list[Integers]:
     """Inverse of :func:`poses_of`, at the least of squared error and price of its bits as far as
     it is found.
 
     Args:
-        points: (N, 20, 3) joints in body units, N from 1, NaN where missing.
+        chunks: of each (N, 20, 3) joints in body units, N from 1, NaN where missing.
         bones: (20,) lengths of the rigid ones, None for none.
         step: exponent.
         price: of a bit, in squared steps.
+        before: the spectrum of the first chunk, if that is settled.
     """
+    points = np.concatenate(chunks)
+    frames = [len(one) for one in chunks]
+    ends = np.cumsum(frames)[:-1]
     whole = fill_gaps(points)
     there = ~np.isnan(points)
     seen: NDArray[np.bool_] = np.any(there, axis=(0, 2))
@@ -82,26 +117,45 @@ def find_spectrum(points: Float64, bones: Float64 | None, step: int, price: floa
     size = 2.0 ** (step / STEP_BITS)
     mean, basis, _ = components()
 
-    def analysed(poses: Float64, shape: tuple[int, int, int]) -> Float64:
-        """Coefficients in steps; the last pose is held up to the end of the windows."""
-        held = np.minimum(np.arange(shape[0] * shape[1]), len(poses) - 1)
-        return analyse((poses.reshape(len(poses), -1) @ basis)[held] / size, shape[1])
+    def signals(poses: Float64) -> list[Float64]:
+        """Components of each chunk, in steps."""
+        return np.split((poses.reshape(len(poses), -1) @ basis) / size, ends)
 
-    def tried(longer: int) -> tuple[float, Float64, Integers]:
-        shape = shape_of(len(points), longer)
-        exact = analysed(start - mean.reshape(-1, 3), shape)
-        found, cost = _thrifty(exact, step, price)
-        return cost, exact, found
+    def held(signal: Float64, shape: tuple[int, ...]) -> Float64:
+        """The last one up to the end of the windows."""
+        return signal[np.minimum(np.arange(shape[0] * shape[1]), len(signal) - 1)]
 
-    tries = {shape_of(len(points), longer): longer for longer in reversed(range(LONGEST + 1))}
-    _, exact, found = min((tried(longer) for longer in tries.values()), key=lambda one: one[0])
+    def suits(signal: Float64) -> Integers:
+        """A first spectrum, with windows that make it cheap."""
+        tries = dict.fromkeys(shape_of(len(signal), longer) for longer in range(LONGEST + 1))
+        found = [_thrifty(analyse(held(signal, s), s[1]), step, price) for s in tries]
+        return min(found, key=lambda one: one[1])[0]
+
+    first = signals(start - mean.reshape(-1, 3))
+    found = [suits(signal) for signal in first]
+    if before is not None:
+        found[0] = before
+    sizes = [one.shape[1] for one in found]
+    groups = _lapped(found, frames)
+
+    def analysed(parts: list[Float64]) -> list[Float64]:
+        parts = [held(part, one.shape) for part, one in zip(parts, found)]
+        for group in groups:
+            lap(parts[group], [min(size, BORDER) for size in sizes[group]])
+        return [analyse(part, size) for part, size in zip(parts, sizes)]
+
+    def settled(exact: list[Float64]) -> list[Integers]:
+        out = [_thrifty(one, step, price)[0] for one in exact]
+        return out if before is None else [before, *out[1:]]
+
+    if len(found) > 1:
+        found = settled(analysed(first))
     for _ in range(ROUNDS):
-        poses = poses_of(found, step)[: len(points)]
+        poses = poses_of(found, frames, step)
         if rigid is not None:
             poses = from_reference(poses, rigid)
-        off = np.where(there, truth - poses, 0.0)
-        exact = found + analysed(off, exact.shape)
-        found, _ = _thrifty(exact, step, price)
+        off = analysed(signals(np.where(there, truth - poses, 0.0)))
+        found = settled([one + more for one, more in zip(found, off)])
     return found
 
 
@@ -133,4 +187,4 @@ def _thrifty(exact: Float64, step: int, price: float) -> tuple[Integers, float]:
     return (np.sign(exact) * out).astype(np.int64), cost
 
 
-__all__ = ["PRICE", "components", "find_spectrum", "poses_of"]
+__all__ = ["PRICE", "components", "find_spectra", "poses_of"]

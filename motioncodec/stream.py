@@ -39,7 +39,7 @@ from motioncodec.refinement import (
     shape_step,
 )
 from motioncodec.skeleton import CANONICAL, Skeleton, find_skeleton
-from motioncodec.spectrum import poses_of
+from motioncodec.spectrum import BORDER, poses_of
 from motioncodec.tracks import (
     covered_joints,
     decode_extra,
@@ -354,6 +354,8 @@ class Stream:
     @property
     def margin(self) -> int:
         """Model frames on either side that decoding looks at."""
+        if self.header.spectrum is not None:
+            return BORDER + WINDOW
         return (0 if self.weights is None else self.weights.config.margin) + WINDOW
 
     def decode_body(
@@ -375,17 +377,15 @@ class Stream:
 
     def _posed(self, mine: dict[int, PersonChunk], start: int, stop: int) -> Float64:
         """(N, 20, 3) body units at model frames ``start`` to ``stop``, from spectra."""
-        near = self.neighbours(start, stop)
-        parts = []
-        for chunk in near:
-            spectrum, frames = mine[chunk].spectrum, self.header.steps(chunk, 1)
-            assert spectrum is not None and self.header.spectrum is not None
-            first, last = self.header.span(chunk)
-            poses = poses_of(spectrum, self.header.spectrum)
-            # The last frame is held up to the end of the windows.
-            parts.append(poses[np.minimum(np.arange(last - first), frames - 1)])
+        assert self.header.spectrum is not None
+        low, high = self.margins(mine, start, stop, BORDER)
+        near = self.neighbours(low, high)
+        spectra = [one.spectrum for one in map(mine.get, near) if one and one.spectrum is not None]
+        frames = [self.header.steps(chunk, 1) for chunk in near]
+        poses = poses_of(spectra, frames, self.header.spectrum)
+        # The last frame is held up to the end of its windows.
         first = near[0] * self.header.chunk
-        poses = np.concatenate(parts)[start - first : stop - first]
+        poses = poses[np.minimum(np.arange(start - first, stop - first), len(poses) - 1)]
         bones = self.bones(mine[near[0]])
         return poses if bones is None else from_reference(poses, bones)
 

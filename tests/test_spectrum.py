@@ -23,8 +23,9 @@ from motioncodec.codec import Decoder, Settings, encode_clip
 from motioncodec.errors import ContainerError, MotionCodecError, UsageError
 from motioncodec.heatmap.bones import REFERENCE_BONES, find_bones
 from motioncodec.io import read_clip
+from motioncodec.lapping import lap
 from motioncodec.skeleton import CANONICAL, find_skeleton
-from motioncodec.spectrum import components, find_spectrum, poses_of
+from motioncodec.spectrum import components, find_spectra, poses_of
 
 DATA = Path(__file__).parent / "data"
 JUMP = DATA / "npz" / "cmu_49_08.npz"
@@ -113,13 +114,13 @@ def still(frames: int = 40) -> np.ndarray:
     """(frames, 20, 3) the mean pose with reference bones."""
     mean = components()[0].reshape(1, -1, 3).repeat(frames, axis=0)
     bones = np.where(REFERENCE_BONES > 0, REFERENCE_BONES, np.nan)
-    spectrum = find_spectrum(mean, bones, -160, 0.1)
-    return poses_of(spectrum, -160)[:frames]
+    spectrum = find_spectra([mean], bones, -160, 0.1)
+    return poses_of(spectrum, [frames], -160)
 
 
 def test_the_mean_pose_is_nothing() -> None:
     mean = components()[0].reshape(1, -1, 3).repeat(50, axis=0)
-    assert not find_spectrum(mean, None, -80, 0.17).any()
+    assert not find_spectra([mean], None, -80, 0.17)[0].any()
 
 
 def test_a_finer_step_comes_nearer(jump: Clip) -> None:
@@ -130,13 +131,13 @@ def test_a_finer_step_comes_nearer(jump: Clip) -> None:
 
 def test_what_is_missing_throughout_costs_next_to_nothing() -> None:
     points = still() + 0.05 * np.sin(np.arange(40) / 5)[:, None, None]
-    whole = find_spectrum(points, None, -100, 0.17)
+    (whole,) = find_spectra([points], None, -100, 0.17)
     for joint in ("left_wrist", "head_top", "right_toe"):
         less = points.copy()
         less[:, CANONICAL.index(joint)] = np.nan
-        found = find_spectrum(less, None, -100, 0.17)
-        assert np.abs(found).sum() <= 1.2 * np.abs(whole).sum() + 8
-        back = poses_of(found, -100)[:40]
+        found = find_spectra([less], None, -100, 0.17)
+        assert np.abs(found[0]).sum() <= 1.2 * np.abs(whole).sum() + 8
+        back = poses_of(found, [40], -100)
         assert np.nanmean(np.linalg.norm(back - less, axis=-1)) < 0.05
 
 
@@ -183,6 +184,40 @@ def test_long_clips_pass_in_chunks(jump: Clip) -> None:
     whole = stream.clip()
     part = Decoder(io.BytesIO(data)).clip(range(1000, 1100))
     np.testing.assert_array_equal(part.keypoints, whole.keypoints[1000:1100])
+
+
+def test_chunks_lap(jump: Clip) -> None:
+    """No seam stands out, at whatever chunk, and groups of chunks go on where others ended."""
+    from motioncodec import encoding
+
+    points = np.concatenate([jump.keypoints, jump.keypoints[::-1]] * 12)
+    long = replace(jump, keypoints=points, confidence=None)
+    found = []
+    for together in (32, 2):
+        before, encoding._TOGETHER = encoding._TOGETHER, together
+        try:
+            clip = Decoder(io.BytesIO(written(long, step=60.0))).clip()
+        finally:
+            encoding._TOGETHER = before
+        off = np.nan_to_num(clip.keypoints - long.keypoints)
+        jumps = np.linalg.norm(np.diff(off, axis=0), axis=-1).mean(axis=(1, 2))
+        seams = jumps[[1023, 2047, 3071]]
+        assert seams.max() < np.quantile(jumps, 0.99)
+        found.append(np.abs(off).mean())
+    assert found[1] < 1.02 * found[0]
+
+
+def test_orthonormal_laps_take_nothing() -> None:
+    rng = np.random.default_rng(1)
+    signals = [rng.normal(0, 1, (n, 3)) for n in (128, 64, 96)]
+    before = [one.copy() for one in signals]
+    lap(signals, [64, 32, 48])
+    energy = sum((one**2).sum() for one in signals)
+    assert np.isclose(energy, sum((one**2).sum() for one in before))
+    assert not np.allclose(signals[0], before[0])
+    lap(signals, [64, 32, 48], back=True)
+    for one, other in zip(signals, before):
+        np.testing.assert_allclose(one, other, atol=1e-12)
 
 
 @pytest.mark.parametrize("rate", [24.0, 60.0, 119.88])
