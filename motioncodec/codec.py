@@ -27,7 +27,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from motioncodec.bitstream.header import step_exponent, step_size
+from motioncodec.bitstream.header import like_tokens, step_exponent, step_size
 from motioncodec.bitstream.spectrum import STEP_BITS
 from motioncodec.clip import Clip, error_scale
 from motioncodec.decoding import Decoder, Heatmaps
@@ -136,18 +136,8 @@ def trim(
             "far off it is, found one without; ask for a preset"
         )
     rated = settings.bitrate is not None
-    bare = not (header.bound or header.lossless or header.fine_step is not None)
-    if (
-        not asked
-        and not rated
-        and header.embodied
-        and bare
-        and PRESETS.index(settings.preset or "f16") >= PRESETS.index(source.stream.preset)
-    ):
-        raise UsageError(
-            f"trim: expected a stream finer than {settings.preset or 'f16'}, found one of "
-            f"{source.stream.preset}"
-        )
+    if not asked and not rated:
+        _check_coarser(source, settings)
     bits = settings.confidence_bits if header.lossless else header.confidence
     settings = replace(
         settings,
@@ -156,6 +146,25 @@ def trim(
         off_by=off_by if asked or rated else 0.0,
     )
     return encode_clip(source.clip(), target, settings, progress)
+
+
+def _check_coarser(source: Decoder, settings: Settings) -> None:
+    """That a preset, or a step, is coarser than a stream of nothing but tokens or spectra is."""
+    header = source.header
+    if not header.embodied or header.bound or header.fine_step is not None:
+        return
+    preset = settings.preset or "f16"
+    told, found = preset, source.stream.preset
+    finer = PRESETS.index(preset) >= PRESETS.index(found)
+    if settings.spectrum is not None:
+        told = f"a step of {settings.step:g} mm"
+        if header.spectrum is not None:
+            finer = settings.spectrum <= header.spectrum
+            found = f"a step of {1000 * 2.0 ** (header.spectrum / STEP_BITS):.3g} mm"
+        else:
+            finer = like_tokens(settings.spectrum) > PRESETS.index(found) + 1
+    if finer:
+        raise UsageError(f"trim: expected a stream finer than {told}, found one of {found}")
 
 
 def _model_of(source: Decoder) -> str | None:

@@ -299,8 +299,13 @@ def test_trimming_goes_on_from_a_spectrum(jump: Clip) -> None:
     target = io.BytesIO()
     trim(source, target, Settings(preset="f32"))
     assert Decoder(io.BytesIO(target.getvalue())).header.depth == 1
-    with pytest.raises(UsageError, match="finer than f16"):
+    with pytest.raises(UsageError, match="finer than f16, found one of f16"):
         trim(source, io.BytesIO(), Settings(preset="f16"))
+    with pytest.raises(UsageError, match="finer than a step of 100 mm, found one of a step of 115"):
+        trim(source, io.BytesIO(), Settings(step=100.0))
+    target = io.BytesIO()
+    trim(source, target, Settings(step=200.0))
+    assert Decoder(io.BytesIO(target.getvalue())).header.spectrum == round(32 * np.log2(0.2))
 
 
 @pytest.mark.parametrize("step", [0.5, 900.0, float("nan")])

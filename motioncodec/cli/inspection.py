@@ -184,7 +184,9 @@ def _table(one: dict[str, Any]) -> str:
     if one["people_ids"]:
         people += f" ({', '.join(one['people_ids'])})"
     joints = f"{len(one['joints'])} ({one['skeleton']}), {len(one['covered'])} by the model"
-    if one["fingerprint"] is not None and one["uncovered"]:
+    if one["spectrum"]:
+        joints = joints.replace("by the model", "in it")
+    if (one["fingerprint"] is not None or one["spectrum"]) and one["uncovered"]:
         some, more = one["uncovered"][:_NAMED], len(one["uncovered"]) - _NAMED
         joints += f"; outside it: {', '.join(some)}" + (f" and {more} more" if more > 0 else "")
     rate = "" if one["bit_rate"] is None else f", {one['bit_rate']:,.0f} bit/s"
