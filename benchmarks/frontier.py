@@ -215,9 +215,9 @@ def draw(
             if kept:
                 px, py = (list(side) for side in zip(*kept))
                 axis.plot(px, py, style, color=colour, lw=1.2, ms=4)
-                end = -1 if way == "--mean-error" else 0
+                at, off = (-1, (-8, -4)) if way == "--mean-error" else (1, (-8, -11))
                 axis.annotate(
-                    way, (px[end], py[end]), (-8, -4), textcoords="offset points",
+                    way, (px[at], py[at]), off, textcoords="offset points",
                     ha="right", fontsize=8, color=colour,
                 )  # fmt: skip
         axis.set_xscale("log")
