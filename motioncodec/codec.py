@@ -36,7 +36,6 @@ from motioncodec.errors import UsageError
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import default_weights, find_weights
 from motioncodec.plan import LONGEST, SHORTEST, Settings, plan
-from motioncodec.tracks import covered_joints
 
 Progress = Callable[[int], object]
 
@@ -215,7 +214,7 @@ def _ways(clip: Clip, settings: Settings, mean: float) -> list[Callable[[Clip], 
     ]
     if free and mean > _FINE:
         ways.append(partial(_in_spectrum, settings=settings, mean=mean))
-    if not free or mean < _COARSE or len(covered_joints(clip.skeleton)[0]) < len(clip.skeleton):
+    if not free or mean < _COARSE or min(clip.skeleton.covered) < 0:
         ways.append(partial(_in_numbers, settings=settings, mean=mean))
     return ways
 
