@@ -318,3 +318,12 @@ def test_a_clip_in_2d_has_no_spectrum(jump: Clip) -> None:
     flat = Clip(jump.keypoints[..., :2], 30.0, jump.skeleton, units="px", up="-y")
     with pytest.raises(UsageError, match="ask for a preset"):
         written(flat, step=100.0)
+
+
+def test_a_long_clip_of_which_a_piece_is_empty(jump: Clip) -> None:
+    """The way to a mean error is judged by pieces, of which one may have nobody in it."""
+    points = np.concatenate([jump.keypoints, jump.keypoints[::-1]] * 4)
+    points[:500] = np.nan
+    long = replace(jump, keypoints=points, confidence=None)
+    data = written(long, mean_error=20.0)
+    assert 10 < mean_error(long, data) <= 20
