@@ -233,7 +233,8 @@ class Encoding:
                     )  # fmt: skip
                     for chunk, spectrum in zip(run, found):
                         if chunk < behind:
-                            mine[chunk].spectrum, before = spectrum, chunk
+                            # All of them are kept, of a clip of hours too.
+                            mine[chunk].spectrum, before = spectrum.astype(np.int32), chunk
 
     def add_links(self) -> None:
         """Finds what carries joints outside the body along, by the first chunk in which somebody

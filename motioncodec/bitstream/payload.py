@@ -179,7 +179,7 @@ class PersonChunk:
     turn: Integers | None = None
     bones: Integers | None = None
     tokens: list[Tokens] = field(default_factory=list)
-    spectrum: Integers | None = None
+    spectrum: NDArray[np.signedinteger] | None = None
     rows: list[Rows] = field(default_factory=list)
     extra: Curve | None = None
     confidence: Integers | None = None

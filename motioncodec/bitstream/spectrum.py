@@ -85,6 +85,7 @@ def code_spectrum(coder: Coder, given: Integers, frames: int, step: int) -> Inte
         if count > size:
             raise ContainerError(f"spectrum: expected at most {size} frequencies, found {count}")
     contexts = chooser((windows, size), step)
+    given = given.astype(np.int64)
     sizes, found = np.abs(given), np.zeros_like(given)
     for w, k in diagonals(counts):
         row = code_magnitudes(coder, sizes[w, k], NETWORK.tables[contexts.tables(w, k)])
