@@ -177,46 +177,50 @@ def _model_of(source: Decoder) -> str | None:
     return weights.name
 
 
-WHOLE, TRIED = 25.0, 8.0
-"""Seconds of a clip that tell which way to keep a mean error is the smallest: all of so many, or of
-longer ones three times so many."""
+TRIED = 61.0
+"""Seconds of a clip that tell which way to keep a mean error is the smallest."""
 
 
 def _within_mean(clip: Clip, settings: Settings, mean: float) -> bytes:
     """The smallest stream with a mean error within ``mean``, in millimetres or pixels, of those
     that :func:`_ways` makes."""
-    pieces = _pieces(clip)
+    some = _some(clip)
+    best: bytes | None = None
     ways = _ways(clip, settings, mean)
-    best: tuple[int, bytes] | None = None
     way = ways[0]
     for one in ways if len(ways) > 1 else []:
-        data = [one(piece) for piece in pieces]
-        whole = [each for each in data if each is not None]
-        size = sum(map(len, whole))
-        if len(whole) == len(data) and (best is None or size < best[0]):
-            best, way = (size, whole[0]), one
-    if best is not None and len(pieces) == 1:
-        return best[1]
-    found = way(clip)
-    return _refined(clip, settings, mean) if found is None else found
+        data = one(some)
+        if data is not None and (best is None or len(data) < len(best)):
+            best, way = data, one
+    if best is not None and some is clip:
+        return best
+    data = way(clip)
+    return _refined(clip, settings, mean) if data is None else data
 
 
-def _pieces(clip: Clip) -> list[Clip]:
-    """The clip, or of a long one three pieces, by which ways to keep a mean error are judged."""
-    if clip.duration <= WHOLE:
-        return [clip]
-    size = math.ceil(TRIED * clip.frame_rate)
+def _some(clip: Clip) -> Clip:
+    """The clip, or three pieces of a long one, one behind the other: each by itself would not have
+    the mean error that it has among others, in quiet stretches and in lively ones."""
+    if clip.duration <= TRIED:
+        return clip
+    size = round(TRIED * clip.frame_rate / 3)
     starts = [round(share * clip.frames) - size // 2 for share in (1 / 6, 1 / 2, 5 / 6)]
     pieces = [clip.window(start, start + size) for start in starts]
-    return [piece for piece in pieces if not piece.missing.all()] or [clip]
+    confidence = [piece.confidence for piece in pieces if piece.confidence is not None]
+    return replace(
+        clip,
+        keypoints=np.concatenate([piece.keypoints for piece in pieces]),
+        confidence=np.concatenate(confidence) if confidence else None,
+    )
 
 
 def _ways(clip: Clip, settings: Settings, mean: float) -> list[Callable[[Clip], bytes | None]]:
     """Ways to keep a mean error: a spectrum, alone or with as much of what it leaves over as it
-    takes; tokens with that, of the preset that suits the error, or in 2D and where a model is asked
-    for of those beside it, too; or numbers, which are smaller where the error is small."""
+    takes; tokens with that, of the preset that suits the error, or where there is more than a body
+    in 3D of those beside it, too; or numbers, which are smaller where the error is small."""
     free = _knows_spectra(clip, settings)
-    presets = [settings.chosen(clip)] if free else _near(settings, clip)
+    bare = free and min(clip.skeleton.covered) >= 0
+    presets = [settings.chosen(clip)] if bare else _near(settings, clip)
     told = [replace(settings, preset=preset) for preset in presets]
     if free:
         told += [replace(settings, step=step) for step in _UNDER]
@@ -225,7 +229,7 @@ def _ways(clip: Clip, settings: Settings, mean: float) -> list[Callable[[Clip], 
     ]
     if free and mean > _FINE:
         ways.append(partial(_in_spectrum, settings=settings, mean=mean))
-    if not free or mean < _COARSE or min(clip.skeleton.covered) < 0:
+    if not bare or mean < _COARSE:
         ways.append(partial(_in_numbers, settings=settings, mean=mean))
     return ways
 
@@ -238,8 +242,8 @@ def _knows_spectra(clip: Clip, settings: Settings) -> bool:
 
 
 _FINE, _COARSE = 3.0, 12.0
-"""Mean errors, in millimetres, from which on a spectrum alone is tried, and numbers of a body are
-not."""
+"""Mean errors, in millimetres, from which on a spectrum alone is tried, and numbers of nothing but
+a body are not."""
 
 
 def _near(settings: Settings, clip: Clip) -> list[str]:
