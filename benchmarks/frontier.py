@@ -1,7 +1,8 @@
 """Rate against error: every preset beside a transform coder tailored to the data, in its protocol.
 
 usage: python benchmarks/frontier.py DATA_DIR --opponent transform_coder.py [--efforts 1,3,9]
-           [--means 20,10,5,2] [--model NAME] [--limit N] [--markdown OUT.md] [--plot OUT.png]
+           [--means 20,10,5,2] [--spectra 420,200,130,90,57] [--model NAME] [--limit N]
+           [--markdown OUT.md] [--plot OUT.png]
 
 DATA_DIR holds the folders train, val and hdm05. Protocol: clips over 4 s that have the opponent's
 18 joints, resampled linearly to 30 frames a second as it does; world coordinates; mean distance
@@ -154,14 +155,14 @@ def table(rows: list[dict[str, object]]) -> str:
 
 def means_table(rows: list[dict[str, object]]) -> str:
     lines = [
-        "| set | mean error asked | bit/s | MPJPE | opponent at this error | ratio | target "
+        "| set | asked | bit/s | MPJPE | opponent at this error | ratio | target "
         "| encode | decode |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
-        target = MEANS.get(float(str(r["asked"])))
+        target = MEANS.get(float(str(r["asked"]))) if r["way"] == "--mean-error" else None
         lines.append(
-            f"| {r['set']} | {r['asked']:g} mm | {r['bit_s']:,.0f} | {r['mpjpe']:.2f} mm "
+            f"| {r['set']} | `{r['way']} {r['asked']:g}` | {r['bit_s']:,.0f} | {r['mpjpe']:.2f} mm "
             f"| {r['rival']:,.0f} bit/s | **{r['ratio']:.2f}** "
             f"| {'' if target is None else format(target, '.2f')} "
             f"| {r['encode']:,.0f} | {r['decode']:,.0f} |"
@@ -182,7 +183,7 @@ def draw(
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FuncFormatter
 
-    colours = ("#0072b2", "#56b4e9", "#009e73", "#cc79a7")
+    colours = ("#0072b2", "#56b4e9", "#009e73", "#f0e442")
     figure, axes = plt.subplots(1, len(curves), figsize=(9, 3.8), sharey=True, squeeze=False)
     for axis, (name, curve) in zip(axes[0], curves.items()):
         x, y = np.array(sorted(curve)).T
@@ -205,16 +206,20 @@ def draw(
                         str(r["preset"]), (a, b), (-6, -13), textcoords="offset points",
                         ha="right", fontsize=9, color=colour, weight="bold",
                     )  # fmt: skip
-        kept = sorted(
-            (float(str(r["bit_s"])), float(str(r["mpjpe"]))) for r in means if r["set"] == name
-        )
-        if kept:
-            px, py = (list(side) for side in zip(*kept))
-            axis.plot(px, py, "s--", color="#404040", lw=1.2, ms=4)
-            axis.annotate(
-                "--mean-error", (px[-1], py[-1]), (-8, -4), textcoords="offset points",
-                ha="right", fontsize=8, color="#404040",
-            )  # fmt: skip
+        for way, style, colour in (("--mean-error", "s--", "#404040"), ("--step", "D-", "#cc79a7")):
+            kept = sorted(
+                (float(str(r["bit_s"])), float(str(r["mpjpe"])))
+                for r in means
+                if r["set"] == name and r["way"] == way
+            )
+            if kept:
+                px, py = (list(side) for side in zip(*kept))
+                axis.plot(px, py, style, color=colour, lw=1.2, ms=4)
+                at, off = (-1, (-8, -4)) if way == "--mean-error" else (1, (-8, -11))
+                axis.annotate(
+                    way, (px[at], py[at]), off, textcoords="offset points",
+                    ha="right", fontsize=8, color=colour,
+                )  # fmt: skip
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xlim(40, 4500)
@@ -242,6 +247,7 @@ def main() -> None:
     parser.add_argument("--opponent", type=Path, required=True)
     parser.add_argument("--efforts", default=str(Settings().effort))
     parser.add_argument("--means", default=",".join(f"{mean:g}" for mean in MEANS))
+    parser.add_argument("--spectra", default="420,200,130,90,57", help="steps in mm")
     parser.add_argument("--model", help="weights, by name or path; the default for 3D if absent")
     parser.add_argument("--limit", type=int, help="clips of each set at most")
     parser.add_argument("--markdown", type=Path)
@@ -264,15 +270,25 @@ def main() -> None:
                     | {"ratio": got["mpjpe"] / rival, **got}
                 )
                 print(table(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
-        for mean in map(float, filter(None, options.means.split(","))):
-            got = measure(some, Settings(model=options.model, mean_error=mean))
+        ways = [
+            (way, asked, Settings(model=options.model, **{field: asked}))
+            for way, field, some_of in (
+                ("--mean-error", "mean_error", options.means),
+                ("--step", "step", options.spectra),
+            )
+            for asked in map(float, filter(None, some_of.split(",")))
+        ]
+        for way, asked, settings in ways:
+            got = measure(some, settings)
             rival = at_error(curves[name], got["mpjpe"])
             means.append(
-                {"set": name, "asked": mean, "rival": rival, "ratio": got["bit_s"] / rival, **got}
+                {"set": name, "way": way, "asked": asked, "rival": rival}
+                | {"ratio": got["bit_s"] / rival, **got}
             )
             print(means_table(means[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     text = (
-        f"{table(rows)}\nBits with `--mean-error`, over the opponent's at the very error that came "
+        f"{table(rows)}\nBits with `--mean-error`, every clip's, and with `--step`, the same for "
+        f"all clips as the opponent has it, over the opponent's at the very error that came "
         f"out:\n\n{means_table(means)}\nClips over {SECONDS:.0f} s: {', '.join(counts)}. Encode "
         f"and decode in frames a second. motioncodec {motioncodec.__version__}, torch "
         f"{torch.__version__}, Python {platform.python_version()}, {platform.machine()}, "

@@ -65,6 +65,7 @@ def main() -> None:
         print(f"| info, cold process | {cold('info', packed):.2f} s |", flush=True)
     ways = [(preset, Settings(preset)) for preset in PRESETS]
     ways += [(f"max error {bound:g} mm", Settings(max_error=bound)) for bound in (20.0, 5.0, 1.0)]
+    ways += [("step 130 mm", Settings(step=130.0))]
     ways += [("mean error 5 mm", Settings(mean_error=5.0)), ("lossless", Settings(lossless=True))]
     for name, settings in ways:
         data = io.BytesIO()

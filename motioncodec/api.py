@@ -20,6 +20,7 @@ def encode(
     target: None = None,
     *,
     preset: str | None = None,
+    step: float | None = None,
     max_error: float | None = None,
     mean_error: float | None = None,
     bitrate: float | None = None,
@@ -37,6 +38,7 @@ def encode(
     target: Path | BinaryIO,
     *,
     preset: str | None = None,
+    step: float | None = None,
     max_error: float | None = None,
     mean_error: float | None = None,
     bitrate: float | None = None,
@@ -53,6 +55,7 @@ def encode(
     target: Path | BinaryIO | None = None,
     *,
     preset: str | None = None,
+    step: float | None = None,
     max_error: float | None = None,
     mean_error: float | None = None,
     bitrate: float | None = None,
@@ -76,6 +79,8 @@ def encode(
             binary stream; None for bytes.
         preset: ``f32``, ``f16`` or ``f8``, from small to good; by default ``f16``, and what suits
             an error where one is given.
+        step: in the place of a preset, in 3D: millimetres, 1 to 800, of which a seventh or so is
+            the mean error, larger where the motion is; needs no network.
         max_error: what every keypoint of every frame is to be within, in millimetres for clips in
             metric units, else in pixels.
         mean_error: as max_error, for the mean over keypoints and frames.
@@ -94,7 +99,7 @@ def encode(
     """
     settings = Settings(
         preset=preset, model=model, device=device, confidence_bits=confidence_bits, effort=effort,
-        max_error=max_error, mean_error=mean_error, bitrate=bitrate, lossless=lossless,
+        step=step, max_error=max_error, mean_error=mean_error, bitrate=bitrate, lossless=lossless,
     )  # fmt: skip
     found = clip if isinstance(clip, Clip) else read_clip(clip)
     if target is None:

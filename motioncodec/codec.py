@@ -4,6 +4,7 @@
     Placement.apply      placed off          Placement.invert
     sample_canonical     30 frames a second  to_clip_rate
     tokenize             the network         detokenize
+    find_spectra         or a spectrum       poses_of
     encode_extra         uncovered joints    decode_extra
     transformed          what is left over   refined
     find_numbers         or all of it        values_of
@@ -26,14 +27,15 @@ from typing import BinaryIO
 
 import numpy as np
 
-from motioncodec.bitstream.header import step_exponent, step_size
+from motioncodec.bitstream.header import like_tokens, step_exponent, step_size
+from motioncodec.bitstream.spectrum import STEP_BITS
 from motioncodec.clip import Clip, error_scale
 from motioncodec.decoding import Decoder, Heatmaps
 from motioncodec.encoding import ABREAST, Encoding, choose_tokens, encoded
 from motioncodec.errors import UsageError
 from motioncodec.model.config import PRESETS
-from motioncodec.model.weights import find_weights
-from motioncodec.plan import Settings, plan
+from motioncodec.model.weights import default_weights, find_weights
+from motioncodec.plan import LONGEST, SHORTEST, Settings, plan
 
 Progress = Callable[[int], object]
 
@@ -133,18 +135,8 @@ def trim(
             "far off it is, found one without; ask for a preset"
         )
     rated = settings.bitrate is not None
-    bare = not (header.bound or header.lossless or header.fine_step is not None)
-    if (
-        not asked
-        and not rated
-        and header.model
-        and bare
-        and PRESETS.index(settings.preset or "f16") >= PRESETS.index(source.stream.preset)
-    ):
-        raise UsageError(
-            f"trim: expected a stream finer than {settings.preset or 'f16'}, found one of "
-            f"{source.stream.preset}"
-        )
+    if not asked and not rated:
+        _check_coarser(source, settings)
     bits = settings.confidence_bits if header.lossless else header.confidence
     settings = replace(
         settings,
@@ -155,39 +147,103 @@ def trim(
     return encode_clip(source.clip(), target, settings, progress)
 
 
+def _check_coarser(source: Decoder, settings: Settings) -> None:
+    """That a preset, or a step, is coarser than a stream of nothing but tokens or spectra is."""
+    header = source.header
+    if not header.embodied or header.bound or header.fine_step is not None:
+        return
+    preset = settings.preset or "f16"
+    told, found = preset, source.stream.preset
+    finer = PRESETS.index(preset) >= PRESETS.index(found)
+    if settings.spectrum is not None:
+        told = f"a step of {settings.step:g} mm"
+        if header.spectrum is not None:
+            finer = settings.spectrum <= header.spectrum
+            found = f"a step of {1000 * 2.0 ** (header.spectrum / STEP_BITS):.3g} mm"
+        else:
+            finer = like_tokens(settings.spectrum) > PRESETS.index(found) + 1
+    if finer:
+        raise UsageError(f"trim: expected a stream finer than {told}, found one of {found}")
+
+
 def _model_of(source: Decoder) -> str | None:
-    """The weights that a stream's tokens were made with, None if it has none or they no longer
-    encode."""
+    """The weights that a stream's tokens were made with, None if it has none, or they no longer
+    encode, or they are those that are taken anyway."""
     if source.model is not None or not source.header.model:
         return source.model
     weights = find_weights(source.header.model_id)
-    return weights.name if weights.encodes else None
+    if not weights.encodes or weights.id == default_weights(source.header.dims).id:
+        return None
+    return weights.name
 
 
-TRIED = 10.0
-"""Seconds that tell which way to keep a mean error is the smallest."""
+TRIED = 61.0
+"""Seconds of a clip that tell which way to keep a mean error is the smallest."""
 
 
 def _within_mean(clip: Clip, settings: Settings, mean: float) -> bytes:
-    """The smallest stream with a mean error within ``mean``, in millimetres or pixels, judged by
-    the clip's middle: tokens and as much of what they leave over as it takes, with the preset that
-    suits the error or the one beside it, or numbers, which are smaller where the error is small."""
-    tried = math.ceil(TRIED * clip.frame_rate)
-    start = max((clip.frames - tried) // 2, 0)
-    some = clip.window(start, min(start + tried, clip.frames))
+    """The smallest stream with a mean error within ``mean``, in millimetres or pixels, of those
+    that :func:`_ways` makes."""
+    some = _some(clip)
     best: bytes | None = None
-    way: Callable[[Clip], bytes | None] = partial(_in_numbers, settings=settings, mean=mean)
-    ways = [way]
-    for preset in _near(settings, clip):
-        ways.append(partial(_refined, settings=replace(settings, preset=preset), mean=mean))
-    for one in ways:
+    ways = _ways(clip, settings, mean)
+    way = ways[0]
+    for one in ways if len(ways) > 1 else []:
         data = one(some)
         if data is not None and (best is None or len(data) < len(best)):
             best, way = data, one
-    if best is not None and some.frames == clip.frames:
+    if best is not None and some is clip:
         return best
     data = way(clip)
     return _refined(clip, settings, mean) if data is None else data
+
+
+def _some(clip: Clip) -> Clip:
+    """The clip, or three pieces of a long one, one behind the other: each by itself would not have
+    the mean error that it has among others, in quiet stretches and in lively ones."""
+    if clip.duration <= TRIED:
+        return clip
+    size = round(TRIED * clip.frame_rate / 3)
+    starts = [round(share * clip.frames) - size // 2 for share in (1 / 6, 1 / 2, 5 / 6)]
+    pieces = [clip.window(start, start + size) for start in starts]
+    confidence = [piece.confidence for piece in pieces if piece.confidence is not None]
+    return replace(
+        clip,
+        keypoints=np.concatenate([piece.keypoints for piece in pieces]),
+        confidence=np.concatenate(confidence) if confidence else None,
+    )
+
+
+def _ways(clip: Clip, settings: Settings, mean: float) -> list[Callable[[Clip], bytes | None]]:
+    """Ways to keep a mean error: a spectrum, alone or with as much of what it leaves over as it
+    takes; tokens with that, of the preset that suits the error, or where there is more than a body
+    in 3D of those beside it, too; or numbers, which are smaller where the error is small."""
+    free = _knows_spectra(clip, settings)
+    bare = free and min(clip.skeleton.covered) >= 0
+    presets = [settings.chosen(clip)] if bare else _near(settings, clip)
+    told = [replace(settings, preset=preset) for preset in presets]
+    if free:
+        told += [replace(settings, step=step) for step in _UNDER]
+    ways: list[Callable[[Clip], bytes | None]] = [
+        partial(_refined, settings=one, mean=mean) for one in told
+    ]
+    if free and mean > _FINE:
+        ways.append(partial(_in_spectrum, settings=settings, mean=mean))
+    if not bare or mean < _COARSE:
+        ways.append(partial(_in_numbers, settings=settings, mean=mean))
+    return ways
+
+
+def _knows_spectra(clip: Clip, settings: Settings) -> bool:
+    """Whether there is a body that may be told as a spectrum."""
+    if clip.dims == 2 or settings.preset is not None or settings.model is not None:
+        return False
+    return plan(clip, replace(settings, step=_UNDER[0]))[0].spectrum is not None
+
+
+_FINE, _COARSE = 3.0, 12.0
+"""Mean errors, in millimetres, from which on a spectrum alone is tried, and numbers of nothing but
+a body are not."""
 
 
 def _near(settings: Settings, clip: Clip) -> list[str]:
@@ -199,8 +255,60 @@ def _near(settings: Settings, clip: Clip) -> list[str]:
     return [preset for preset in PRESETS[near] if preset in settings.available]
 
 
+_UNDER = (136.0, 74.0)
+"""Steps, in millimetres, of a spectrum that is refined: about 20 and 12 mm are left over. Which
+suits a clip better the error that is asked for hardly tells."""
+
+
+def _in_spectrum(clip: Clip, settings: Settings, mean: float) -> bytes | None:
+    """A stream with the body as a spectrum, and curves of all other joints, whose mean error is
+    ``mean`` or just below; None if no step that was tried is fine enough."""
+    best: bytes | None = None
+    left = mean - settings.off_by
+    # Between the coarsest step that is known to be too coarse and the finest that is not, in
+    # fractions of an octave that are told apart.
+    coarse, fine = _coarseness(LONGEST) + 1, _coarseness(SHORTEST) - 1
+    step = _coarseness(left * _STEP_OVER_ERROR) if left > 0 else fine
+    for _ in range(_TRIES):
+        step = min(max(step, fine + 1), coarse - 1)
+        if not fine < step < coarse:
+            break
+        data = _with_spectrum(clip, settings, step)
+        error = max(_error(clip, data, settings) * error_scale(clip.units), left / 64)
+        more = math.floor(1.15 * STEP_BITS * math.log2(left / error))
+        if error <= left:
+            best, fine = data, step
+            step += max(more, 1)
+        else:
+            coarse = step
+            step += min(more, -1)
+    return best
+
+
+_STEP_OVER_ERROR = 6.7
+"""Step of a spectrum over the mean error that it leaves, roughly."""
+
+
+def _coarseness(step: float) -> int:
+    """A step, in millimetres, as the header has it."""
+    return round(STEP_BITS * math.log2(step / 1000))
+
+
+def _with_spectrum(clip: Clip, settings: Settings, coarseness: int) -> bytes:
+    """A stream with the body as a spectrum, and curves of all other joints.
+
+    Raises:
+        UsageError: the step is none.
+    """
+    step = min(max(1000 * 2.0 ** (coarseness / STEP_BITS), SHORTEST), LONGEST)
+    encoding = Encoding(clip, replace(settings, step=step))
+    encoding.set_step(None)
+    choose_tokens([encoding])
+    return _written(encoding)
+
+
 def _refined(clip: Clip, settings: Settings, mean: float) -> bytes:
-    """A stream of tokens and coefficients with a mean error."""
+    """A stream of tokens, or a spectrum, and coefficients with a mean error."""
     encoding = encoded(clip, settings)
     encoding.fit_mean((mean - settings.off_by) / error_scale(clip.units))
     return _written(encoding)
@@ -264,7 +372,8 @@ of the one before; how many grains are tried for each."""
 def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress | None) -> bytes:
     """The stream with the least mean error of those that take no more than ``rate`` bits a second:
     tokens alone of the finest preset that fits, those of the one that suits such an error and as
-    much of what they leave over as fits, or numbers: with a bound where the clip had one."""
+    much of what they leave over as fits, a spectrum, alone or with that, or numbers: with a bound
+    where the clip had one."""
     most = int(rate * clip.duration / 8)
     presets = settings.available if settings.preset is None else (settings.preset,)
     alone = None
@@ -284,12 +393,23 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
     if not clip.missing.all():
         free = replace(settings, bitrate=None)
         off = max(_error(clip, alone, settings) * error_scale(clip.units), 1e-6)
-        refined = encoded(clip, replace(free, mean_error=settings.off_by + off))
+        under = [free]
+        if _knows_spectra(clip, free):
+            under += [replace(free, step=step) for step in _UNDER]
 
-        def at_step(exponent: int) -> bytes:
-            encoded = step_size(exponent) / error_scale(clip.units)
-            refined.set_step(step_exponent(encoded))
-            return _written(refined)
+            about = _coarseness(_STEP_OVER_ERROR * off)
+            found = _finest(partial(_with_spectrum, clip, free), most, about)
+            if found is not None:
+                candidates.append(found)
+                off = min(off, max(_error(clip, found, settings) * error_scale(clip.units), 1e-6))
+        for told in under:
+            refined = encoded(clip, replace(told, mean_error=settings.off_by + off))
+            found = _finest(partial(_at_step, refined), most, step_exponent(off))
+            if found is not None:
+                candidates.append(_filled(refined, found, most, settings))
+        if len(candidates) > 1:
+            off = min(_error(clip, one, settings) for one in candidates)
+            off = max(off * error_scale(clip.units), 1e-6)
 
         def in_numbers(exponent: int) -> bytes:
             error = step_size(exponent)
@@ -298,11 +418,6 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
                 return _written(encoded(clip, bounded))
             return _with_grain(clip, free, error, error, nearer)
 
-        found = _finest(at_step, most, step_exponent(off))
-        if found is not None:
-            found = _filled(refined, found, most, settings)
-            candidates.append(found)
-            off = max(_error(clip, found, settings) * error_scale(clip.units), 1e-6)
         mean = settings.off_by + off
         numbers, nearer = _spaced(clip, replace(free, mean_error=mean), mean)
         if numbers is not None and len(numbers) < most:
@@ -313,6 +428,12 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
     if progress:
         progress(clip.frames)
     return min(candidates, key=lambda one: _error(clip, one, settings))
+
+
+def _at_step(encoding: Encoding, exponent: int) -> bytes:
+    """The stream with a step 2^(exponent / 4), in millimetres or pixels, of what is left over."""
+    encoding.set_step(step_exponent(step_size(exponent) / error_scale(encoding.clip.units)))
+    return _written(encoding)
 
 
 def _filled(encoding: Encoding, data: bytes, most: int, settings: Settings) -> bytes:

@@ -248,7 +248,7 @@ class Decoder:
         from motioncodec.plan import LEAST_COVERED
 
         covered, canonical = covered_joints(self.stream.skeleton)
-        if not self.header.model and not (self.header.alone and len(covered) >= LEAST_COVERED):
+        if not self.header.embodied and not (self.header.alone and len(covered) >= LEAST_COVERED):
             raise UsageError(
                 "heatmaps: expected a clip with body joints, found none that a model covers"
             )
@@ -433,7 +433,7 @@ class Part:
             units=told.units, up=told.up,
         )  # fmt: skip
         header, weights = plan(clip, Settings())
-        if not header.model:
+        if not header.embodied:
             raise UsageError("placement: expected enough of a body in every chunk, found less")
         if told.scales:
             header = replace(header, scales=(told.scales[self.person],))

@@ -44,6 +44,8 @@ from motioncodec.refinement import (
     transformed,
     unrounded,
 )
+from motioncodec.spectrum import PRICE as SPECTRUM_PRICE
+from motioncodec.spectrum import find_spectra
 from motioncodec.stream import Stream, Untold
 from motioncodec.tracks import (
     MOST_LINKED,
@@ -98,6 +100,7 @@ class Encoding:
         self.clip, self.effort = clip, settings.effort
         self.stream = Stream(header, settings.device, weights)
         self.price = BOUND_PRICE if header.bound else PRICE
+        self.spectrum_price = SPECTRUM_PRICE
         self.usual_grain, self.nearer = 0.0, 0
         self._whole: dict[int, Samples] = {}
         # Chunks of a person alone that were coded to know their size.
@@ -164,7 +167,7 @@ class Encoding:
         for chunk in range(header.chunks):
             frames = slice(*header.frame_span(chunk))
             mine[chunk] = PersonChunk(np.isnan(clip.keypoints[frames, person, :, 0]))
-        if header.model:
+        if header.embodied:
             place_person(clip, self.stream, person, mine, partial(self._sampled, person))
         return mine
 
@@ -199,6 +202,39 @@ class Encoding:
         self.people[person][chunk].tokens = [
             level[a : a + n] for level, a, n in zip(tokens, skip, steps)
         ]
+
+    def posed(self, person: int, chunk: int) -> tuple[Float64, Float64 | None]:
+        """(N, 20, 3) joints in body units at a chunk's model frames, NaN where missing, and (20,)
+        lengths of the rigid bones, None for none."""
+        stream, mine = self.stream, self.people[person]
+        start = stream.header.span(chunk)[0]
+        stop = start + stream.header.steps(chunk, 1)
+        samples = self._sampled(person, start, stop)
+        points = stream.placement(mine, person, start, stop).apply(samples.points)
+        return np.where(samples.seen[..., None], points, np.nan), stream.bones(mine[chunk])
+
+    def add_spectra(self) -> None:
+        """Gives everybody a spectrum in every chunk in which they are there."""
+        header = self.stream.header
+        assert header.spectrum is not None
+        for person, mine in enumerate(self.people):
+            before: int | None = None
+            for start in range(0, header.chunks, _TOGETHER):
+                # The one after them, which they lap into, is looked at as well.
+                behind = min(start + _TOGETHER, header.chunks)
+                near = range(start, min(behind + 1, header.chunks))
+                for run in _runs([c for c in near if mine[c].present]):
+                    joins = before is not None and before == run[0] - 1
+                    run = [run[0] - 1, *run] if joins else run
+                    told = [self.posed(person, chunk) for chunk in run]
+                    found = find_spectra(
+                        [points for points, _ in told], told[0][1], header.spectrum,
+                        self.spectrum_price, mine[run[0]].spectrum if joins else None,
+                    )  # fmt: skip
+                    for chunk, spectrum in zip(run, found):
+                        if chunk < behind:
+                            # All of them are kept, of a clip of hours too.
+                            mine[chunk].spectrum, before = spectrum.astype(np.int32), chunk
 
     def add_links(self) -> None:
         """Finds what carries joints outside the body along, by the first chunk in which somebody
@@ -419,7 +455,7 @@ class Encoding:
             return 0
         one = self.people[person][chunk]
         told = replace(bare, origin=one.origin, turn=one.turn, bones=one.bones)
-        told.tokens, told.rows = one.tokens, one.rows
+        told.tokens, told.rows, told.spectrum = one.tokens, one.rows, one.spectrum
         tokens = len(encode_chunk([told], layout)) - len(encode_chunk([bare], layout))
         return -tokens if before.in_numbers else tokens
 
@@ -509,6 +545,9 @@ class Encoding:
         self.price = cheap
 
 
+_TOGETHER = 32
+"""Chunks that get their spectra together: 18 minutes."""
+
 _DEAREST, _PRICES = 4.0, 5
 """How much more than usual a bit may cost to bring a mean error to what was asked for, and how many
 prices are tried."""
@@ -558,6 +597,8 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
             frames += asked.model_frames
     _answer(waiting, progress)
     for encoding in encodings:
+        if encoding.stream.header.spectrum is not None:
+            encoding.add_spectra()
         encoding.add_links()
 
 
@@ -613,6 +654,18 @@ def _answer(waiting: Sequence[_Asked], progress: Progress) -> None:
         ]
     )
     progress(sum(one.frames for one in waiting))
+
+
+def _runs(chunks: Sequence[int]) -> Iterator[list[int]]:
+    """Those that follow each other."""
+    run: list[int] = []
+    for chunk in chunks:
+        if run and chunk != run[-1] + 1:
+            yield run
+            run = []
+        run.append(chunk)
+    if run:
+        yield run
 
 
 def place_person(

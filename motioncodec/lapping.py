@@ -61,3 +61,14 @@ def synthesise(coefficients: Float64) -> Float64:
     size = coefficients.shape[1]
     border, dct2 = _matrices(size)
     return _lap((dct2.T @ coefficients).reshape(-1, coefficients.shape[2]), border.T)
+
+
+def lap(signals: list[Float64], sizes: list[int], back: bool = False) -> None:
+    """Laps signals that follow each other, in place: about each border between two as many samples
+    as the smaller of their windows' ``sizes`` has, before they are analysed; or, ``back``, after
+    they are synthesised."""
+    for left, right, size in zip(signals, signals[1:], map(min, sizes, sizes[1:])):
+        matrix, half = _matrices(size)[0], size // 2
+        about = np.concatenate([left[-half:], right[:half]])
+        found = (matrix.T if back else matrix) @ about
+        left[-half:], right[:half] = found[:half], found[half:]

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from motioncodec.bitstream.header import (
     CHUNK,
     FIRST_LATER,
-    LATER_ORIGIN_STEPS,
     MAX_CELLS,
     MODEL_RATE,
-    ORIGIN_STEPS,
     WINDOW,
     Header,
     chunk_cells,
+    default_origin,
+    like_tokens,
     step_exponent,
 )
+from motioncodec.bitstream.spectrum import STEP_BITS
 from motioncodec.clip import Clip, error_scale
 from motioncodec.errors import UsageError
 from motioncodec.heatmap.placement import (
@@ -42,6 +43,9 @@ from motioncodec.tracks import (
 
 _STRIDE = 16
 """Clip frames for each value of a curve at most: one at 30 a second of 480."""
+
+SHORTEST, LONGEST = 1.0, 800.0
+"""Steps of a spectrum, in millimetres."""
 
 LEAST_COVERED = 5
 """Covered joints from which a model is used; below, every joint is written as a curve."""
@@ -83,6 +87,12 @@ class Settings:
     lossless: bool = False
     off_by: float = 0.0
     grain: float | None = None
+    step: float | None = None
+
+    @property
+    def spectrum(self) -> int | None:
+        """The step as ``Header.spectrum`` has it, at most a 32nd of an octave off."""
+        return None if self.step is None else round(STEP_BITS * math.log2(self.step / 1000))
 
     @property
     def available(self) -> tuple[str, ...]:
@@ -98,6 +108,8 @@ class Settings:
         return suits if suits in self.available else self.available[-1]
 
     def _suits(self, clip: Clip) -> str:
+        if self.spectrum is not None:
+            return PRESETS[like_tokens(self.spectrum) - 1]
         if self.max_error is None and self.mean_error is None:
             return "f16"
         if clip.dims == 2:
@@ -121,6 +133,8 @@ def _in_units(clip: Clip, error: float | None, off_by: float, name: str) -> floa
 
 def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     """The header of a clip's stream, and the weights that its tokens are made with."""
+    if settings.step is not None and not SHORTEST <= settings.step <= LONGEST:
+        raise UsageError(f"step: expected {SHORTEST:g} to {LONGEST:g} mm, found {settings.step:g}")
     preset = settings.chosen(clip)
     if preset not in PRESETS:
         raise UsageError(f"preset: expected one of {', '.join(PRESETS)}, found {settings.preset!r}")
@@ -136,11 +150,15 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     bound = _in_units(clip, settings.max_error, settings.off_by, "max error")
     bound = bound or _in_units(clip, settings.grain, 0.0, "grain")
     mean = _in_units(clip, settings.mean_error, settings.off_by, "mean error")
+    if settings.step is not None and clip.dims == 2:
+        raise UsageError("step: expected a clip in 3D, found one in 2D; ask for a preset")
     covered, _ = covered_joints(clip.skeleton)
     seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
     weights = None
     alone = settings.lossless or settings.grain is not None
-    if seen[covered].sum() >= LEAST_COVERED and not alone:
+    embodied = bool(seen[covered].sum() >= LEAST_COVERED) and not alone
+    spectrum = settings.spectrum if embodied else None
+    if embodied and spectrum is None:
         weights = (
             default_weights(clip.dims) if settings.model is None else find_encoder(settings.model)
         )
@@ -159,20 +177,20 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     fineness = PRESETS.index(preset) + 1
     samples = [
         canonical_points(clip, person, sample_frames(clip, person))
-        for person in range(clip.persons if weights is not None else 0)
+        for person in range(clip.persons if embodied else 0)
     ]
     scales: tuple[int, ...] = ()
     sizes = []
     origin_step = 0
-    if weights is not None and clip.dims == 3:
+    if embodied and clip.dims == 3:
         scales = tuple(quantise_scale(find_scale(points)) for points in samples)
         sizes = [dequantise_scale(scale) for scale in scales]
-        steps = LATER_ORIGIN_STEPS if weights.id >= FIRST_LATER else ORIGIN_STEPS
-        origin_step = steps[fineness]
+        like = 0 if weights is None else 4 * weights.id + fineness
+        origin_step = default_origin(3, like, spectrum)
     elif weights is not None:
         sizes = [float(np.median(find_size(points))) for points in samples if len(points)]
         origin_step = step_exponent(_HIPS_STEP_2D[fineness] * min(sizes, default=1.0))
-    inside = set(covered if weights is not None else [])
+    inside = set(covered if embodied else [])
     extra = [joint for joint in range(len(clip.skeleton)) if joint not in inside]
     extra = [] if alone else extra
     if extra and not sizes:
@@ -191,7 +209,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     references: tuple[int, ...] = ()
     extra_step, stride = 0, 1
     if extra:
-        step = keypoint_step(clip, min(sizes), preset, weights is not None, bound, mean)
+        step = keypoint_step(clip, min(sizes), preset, embodied, bound, mean)
         references = tuple(find_references(clip, extra, step))
         extra_step = step_exponent(step)
         most = min(round(clip.frame_rate / MODEL_RATE), _STRIDE)
@@ -226,6 +244,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         spaced=bound > 0,
         loose=settings.grain is not None,
         terse=settings.lossless or bound > 0,
+        spectrum=spectrum,
     )
     header.check_size(len(clip.skeleton))
     return header, weights

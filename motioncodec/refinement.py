@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.articulated import Body, Link
+from motioncodec.bitstream.choosing import SLOTS
 from motioncodec.bitstream.header import MODEL_RATE, step_exponent, step_size
 from motioncodec.bitstream.magnitudes import cheapest
 from motioncodec.bitstream.refinement import (
-    SLOTS,
+    NETWORK,
     Jointed,
-    network_bits,
     plain_bits,
     tables_of,
 )
@@ -213,11 +213,11 @@ def thrifty(exact: Float64, posed: Posed | None, price: float) -> Integers:
     for _ in range(2):
         some = tables_of(out, jointed)
         first = SLOTS if jointed else 0
-        for mine, (which, kinds) in enumerate(zip(some, (network_bits, plain_bits))):
+        network = jointed.network if jointed else NETWORK
+        for mine, (which, bits) in enumerate(zip(some, (network.bits, plain_bits()))):
             if not which.shape[-1]:
                 continue
             columns = list(jointed.slots) if jointed and mine == 0 else slice(first, None)
-            bits = kinds()
             here, top = size[..., columns], most[..., columns]
             best = cheapest(here, top, which, bits, price)
             out[..., columns] = np.sign(exact[..., columns]) * best

@@ -28,7 +28,7 @@ from motioncodec.heatmap.placement import (
 )
 from motioncodec.heatmap.resampling import to_clip_rate
 from motioncodec.interpolation import places_of
-from motioncodec.model.config import Config
+from motioncodec.model.config import PRESETS, Config
 from motioncodec.model.weights import Weights, find_weights, resolve_device
 from motioncodec.refinement import (
     Channels,
@@ -39,6 +39,7 @@ from motioncodec.refinement import (
     shape_step,
 )
 from motioncodec.skeleton import CANONICAL, Skeleton, find_skeleton
+from motioncodec.spectrum import BORDER, poses_of
 from motioncodec.tracks import (
     covered_joints,
     decode_extra,
@@ -123,7 +124,9 @@ class Stream:
                     f"header: expected what model {self.weights.name} makes ({config.dims}D, up to "
                     f"{len(config.levels)} levels), found {header.dims}D, {header.depth} levels"
                 )
-        self.covered, self.canonical = covered_joints(self.skeleton) if header.model else ([], [])
+        self.covered, self.canonical = (
+            covered_joints(self.skeleton) if header.embodied else ([], [])
+        )
         inside = set(range(len(self.skeleton)) if header.alone else self.covered)
         self.extra = [j for j in range(len(self.skeleton)) if j not in inside]
         if len(header.references) != len(self.extra):
@@ -159,8 +162,8 @@ class Stream:
 
     @property
     def preset(self) -> str:
-        """Of the stream's tokens."""
-        return self.presets[-1]
+        """Of the stream's tokens; of a spectrum, the one that comes about as near."""
+        return PRESETS[self.header.depth - 1] if self.weights is None else self.presets[-1]
 
     @property
     def presets(self) -> tuple[str, ...]:
@@ -171,6 +174,8 @@ class Stream:
     @property
     def knows_bones(self) -> bool:
         """Whether the model sees everybody with reference bones: in 2D they foreshorten."""
+        if self.header.spectrum is not None:
+            return True
         config = None if self.weights is None else self.weights.config
         return config is not None and config.lapped and self.header.dims == 3
 
@@ -200,6 +205,8 @@ class Stream:
             self.knows_bones, fine, self.header.bound > 0, jointed, self.skeleton.covered,
             self.header.lossless, self.header.stride, self.extra if self.header.adaptive else (),
             self.header.learned, self.header.spaced, self.header.terse,
+            None if self.header.spectrum is None
+            else (self.header.steps(chunk, 1), self.header.spectrum, self.header.depth),
         )  # fmt: skip
 
     @cached_property
@@ -347,6 +354,8 @@ class Stream:
     @property
     def margin(self) -> int:
         """Model frames on either side that decoding looks at."""
+        if self.header.spectrum is not None:
+            return BORDER + WINDOW
         return (0 if self.weights is None else self.weights.config.margin) + WINDOW
 
     def decode_body(
@@ -361,6 +370,27 @@ class Stream:
         out = np.zeros((stop - start, len(self.skeleton), self.header.dims))
         if not self.covered:
             return out
+        told = self._posed if self.header.spectrum is not None else self._detokenized
+        where = self.placement(mine, person, start, stop)
+        out[:, self.covered] = where.invert(told(mine, start, stop))[:, self.canonical]
+        return out
+
+    def _posed(self, mine: dict[int, PersonChunk], start: int, stop: int) -> Float64:
+        """(N, 20, 3) body units at model frames ``start`` to ``stop``, from spectra."""
+        assert self.header.spectrum is not None
+        low, high = self.margins(mine, start, stop, BORDER)
+        near = self.neighbours(low, high)
+        spectra = [one.spectrum for one in map(mine.get, near) if one and one.spectrum is not None]
+        frames = [self.header.steps(chunk, 1) for chunk in near]
+        poses = poses_of(spectra, frames, self.header.spectrum)
+        # The last frame is held up to the end of its windows.
+        first = near[0] * self.header.chunk
+        poses = poses[np.minimum(np.arange(start - first, stop - first), len(poses) - 1)]
+        bones = self.bones(mine[near[0]])
+        return poses if bones is None else from_reference(poses, bones)
+
+    def _detokenized(self, mine: dict[int, PersonChunk], start: int, stop: int) -> Float64:
+        """(N, 20, D) body units at model frames ``start`` to ``stop``, from tokens."""
         assert self.weights is not None
         low, high = self.margins(mine, start, stop, self.weights.config.margin)
         near = self.neighbours(low, high)
@@ -373,10 +403,7 @@ class Stream:
             rows = np.concatenate([mine[c].tokens[level] for c in near])
             # Steps that begin after the clip's end are not written: the last one is held.
             tokens.append(rows[np.minimum(steps, len(rows) - 1)])
-        body = self.detokenize(tokens, self.bones(mine[near[0]]))[start - low : stop - low]
-        where = self.placement(mine, person, start, stop)
-        out[:, self.covered] = where.invert(body)[:, self.canonical]
-        return out
+        return self.detokenize(tokens, self.bones(mine[near[0]]))[start - low : stop - low]
 
     def placement(
         self, mine: dict[int, PersonChunk], person: int, start: int, stop: int

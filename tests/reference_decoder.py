@@ -10,7 +10,8 @@ import json
 import math
 import struct
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -390,14 +391,15 @@ def shape(
 PARENTS = [-1, 0, 1, 2, 3, 4, 2, 6, 7, 2, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18]
 
 
-def network_numbers() -> dict[str, Any]:
-    """8.9: the arrays of channels.bin."""
-    raw = (Path(__file__).parents[1] / "motioncodec" / "bitstream" / "channels.bin").read_bytes()
+@cache
+def network_numbers(file: str, depths: int) -> dict[str, Any]:
+    """8.9: the arrays of channels.bin, and of others like it."""
+    raw = (Path(__file__).parents[1] / "motioncodec" / "bitstream" / file).read_bytes()
     flat = [int.from_bytes(raw[i : i + 4], "little", signed=True) for i in range(0, len(raw), 4)]
     out: dict[str, Any] = {}
     for name, sizes in {
         "mix": (3, 60, 60), "local": (10, 32), "channel": (60, 32), "frequency": (64, 32),
-        "depth": (3, 32), "step": (21, 32), "middle": (32, 16), "middle_bias": (16,),
+        "depth": (depths, 32), "step": (21, 32), "middle": (32, 16), "middle_bias": (16,),
         "last": (16,), "last_bias": (1,), "tables": (48, 18),
     }.items():  # fmt: skip
         count = 1
@@ -429,10 +431,12 @@ def coefficients(
     slots: Sequence[int] = (),
     depth: int = 0,
     step: int = 0,
+    network: tuple[str, int] = ("channels.bin", 3),
+    class_of: Callable[[int, int], int] = lambda k, size: 64 * k // size,
 ) -> list[list[list[int]]]:
     """8.9: coefficients[window][frequency][channel]."""
     first = 60 if slots else 0
-    net = network_numbers() if slots else {}
+    net = network_numbers(*network) if slots else {}
     counts = [coder.bits(size.bit_length()) for _ in range(windows)]
     if max(counts, default=0) > size:
         raise Refused("frequencies")
@@ -455,7 +459,7 @@ def coefficients(
         for i in slots:
             sums = times([row[i] for row in v], net["local"])
             more = zip(
-                sums, net["channel"][i], net["frequency"][64 * k // size],
+                sums, net["channel"][i], net["frequency"][class_of(k, size)],
                 net["depth"][depth - 1], net["step"][step],
             )  # fmt: skip
             h = [limited(sum(parts), 10, 4095) for parts in more]
@@ -494,6 +498,25 @@ def coefficients(
                 if value and coder.table(EVEN):
                     row[c] = -value
     return out
+
+
+def spectrum(coder: Range, frames: int, step: int) -> list[list[list[int]]]:
+    """8.16: spectrum[window][frequency][component]."""
+    longer = coder.bits(2)
+    windows = max((frames + 32 * 2**longer) // (64 * 2**longer), 1)
+    size = 2 * -(-frames // (2 * windows))
+    length = sum(size >= n for n in (46, 64, 91, 128, 182, 256, 363))
+    kind = min(max((step + 192) // 8, 0), 20)
+
+    def class_of(k: int, size: int) -> int:
+        q = 512 * k // size
+        return sum((q + 8) ** 9 >= 8**9 * 2**i for i in range(1, 64))
+
+    none = Adaptive.of_plain()
+    return coefficients(
+        coder, windows, size, 60, none, False, range(60), length + 1, kind,
+        ("spectrum.bin", 8), class_of,
+    )  # fmt: skip
 
 
 def corrections(
@@ -1257,6 +1280,7 @@ def chunk(
     later: bool = False,
     spaced: bool = False,
     terse: bool = False,
+    spectral: tuple[int, int, int] | None = None,
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
@@ -1277,21 +1301,25 @@ def chunk(
         if all(all(line) for line in person["missing"]):
             continue
         in_numbers = bounded and coder.bits(1)
-        placed = bool(priors or learned) and (not in_numbers or coder.bits(1))
+        placed = bool(priors or learned or spectral) and (not in_numbers or coder.bits(1))
+        depth = spectral[2] if spectral else len(learned)
         if placed:
-            hips = "hips_2d" if dims == 2 else f"hips_{len(learned)}" if learned else "hips"
+            hips = "hips_2d" if dims == 2 else f"hips_{depth}" if depth else "hips"
             person["origin"] = curve(coder, hips, windows, dims)
             kind = "heading" if dims == 3 else "box"
             person["turn"] = knots(coder, kind, 2 * windows + 1, 1, 1)[0]
             person["tokens"] = [tokens(coder, count, *prior) for prior, count in zip(priors, steps)]
-        if placed and learned:
+        if placed and depth:
             if dims == 3:
-                person["bones"] = bones(coder, len(learned))
+                person["bones"] = bones(coder, depth)
             known: list[tuple[Learned, list[list[int]]]] = []
             for tensors, count in zip(learned, steps):
                 one = Learned(tensors)
                 known.append((one, one.read(coder, count, known)))
-            person["tokens"] = [[list(slot) for slot in zip(*found)] for _, found in known]
+            if spectral:
+                person["spectrum"] = spectrum(coder, *spectral[:2])
+            else:
+                person["tokens"] = [[list(slot) for slot in zip(*found)] for _, found in known]
         if extra and not in_numbers:
             blocks = max(-((1 - frames) // (32 * stride)), 0)
             if outside:
@@ -1322,7 +1350,10 @@ def chunk(
                 }
                 told, choices, slots = shape(coder, set(person["bones"]), here)
                 person["shape"] = told, choices
-                about = slots, len(learned), jointed[number]
+                about = slots, depth, jointed[number]
+                if spectral:
+                    fineness = min(max(1 + (-spectral[1] - 40) // 16, 1), 8)
+                    about = slots, fineness, jointed[number], ("rest.bin", 8)
             person["fine"] = coefficients(coder, *fine, plain, later, *about)
             if bounded:
                 person["corrections"] = (

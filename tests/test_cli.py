@@ -628,7 +628,7 @@ def test_trim_keeps_its_promise_without_the_source(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ([], 2, "expected --max-error, --mean-error, --bitrate or --preset, found none"),
+        ([], 2, "expected --max-error, --mean-error, --bitrate, --step or --preset, found none"),
         (["--preset", "f16"], 2, "expected a stream finer than f16, found one of f16"),
         (["--preset", "f8"], 2, "expected a stream finer than f8, found one of f16"),
         (["--max-error", "5"], 2, "expected a stream that was made with a bound or lossless"),

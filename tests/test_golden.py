@@ -43,6 +43,9 @@ BINARY_TABLES_SHA256 = {
     "corrections.bin": "7c38dddb9c795d1bc0e202f3897e4198a2b2bf05d18231ee202ee33ea5aca816",
     "between.bin": "5dc0d595e1e7fcfd13d39742e7fab4589ae9a1a1bd1973f32d6fe5e45d2f52ba",
     "beginnings.bin": "64509ca4c745c764f2bed00dee845f07a7e70252b472c3a7ecf5ee924fbc5cea",
+    "spectrum.bin": "365762d0edcfcf4b77037c2aa3b37d8efed371938bec22c5727f53b433faf2c6",
+    "rest.bin": "b39a75df83b230795a914f3bc0d285fe9a4ab667ce23065920e729472316b6dc",
+    "components.bin": "7c1ea22a34cc6ef3c518e5f14876ffa34a33900a42a1b740b887d34fb9fb22bc",
     "curves.bin": "e1e33ade2ca0cfd1be780af3a35e2af28d0971f61cd815834a9cfaa7b8adb8d2",
 }
 TABLES_SHA256 = "7fc2a37752ca9bd67f483477aa21837697c5deed211548fdf5b98da35af48f40"
@@ -95,7 +98,7 @@ def same(found: PersonChunk, expected: PersonChunk) -> bool:
         curves = [c for c in (person.origin, person.extra) if c is not None]
         return [
             person.missing, person.turn, person.confidence, person.bones, *person.tokens,
-            person.shape,
+            person.spectrum, person.shape,
             person.fine, person.corrections, *told(person.numbers), person.between,
             person.spacing.exponent, *exact(person.exact),
             *exact(person.exact_confidence),
@@ -138,13 +141,15 @@ def test_the_golden_files_decode(name: str) -> None:
             steps=layout.steps, bounded=layout.bounded, lossless=layout.exact, fine=layout.fine,
             jointed=layout.jointed, covered=layout.covered, stride=layout.stride,
             outside=layout.outside, later=layout.learned, spaced=layout.spaced,
-            terse=layout.terse,
+            terse=layout.terse, spectral=layout.spectral,
         )  # fmt: skip
         for lists, expected in zip(reference, people, strict=True):
             assert lists["missing"] == expected.missing.T.tolist()
             if expected.placed and layout.priors:
                 assert lists["tokens"] == [level.T.tolist() for level in expected.tokens]
-            if expected.bones is not None:
+            if expected.placed and expected.spectrum is not None:
+                assert lists["spectrum"] == expected.spectrum.tolist()
+            if expected.present and expected.bones is not None:
                 rigid = np.flatnonzero(expected.bones != FREE).tolist()
                 assert lists["bones"] == {j: int(expected.bones[j]) for j in rigid}
             here = np.argwhere(~expected.missing).tolist()

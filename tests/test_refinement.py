@@ -17,21 +17,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from motioncodec.bitstream.bones import slots_of
+from motioncodec.bitstream.choosing import SLOTS, Network
 from motioncodec.bitstream.corrections import CorrectionTables, code_corrections
 from motioncodec.bitstream.entropy import TOTAL, Decoder, Encoder
 from motioncodec.bitstream.magnitudes import LEVELS, SYMBOLS, level_of
 from motioncodec.bitstream.refinement import (
     BANDS,
-    SHAPES,
-    SLOTS,
+    NETWORK,
+    OVER_SPECTRUM,
     Jointed,
     code_coefficients,
-    network,
     plain_tables,
     step_class,
     tables,
     tables_of,
 )
+from motioncodec.bitstream.spectrum import NETWORK as OF_SPECTRA
 from motioncodec.clip import METRES, Clip
 from motioncodec.codec import Decoder as Stream
 from motioncodec.codec import Settings, encode_clip
@@ -67,18 +68,23 @@ def largest(clip: Clip, found: Clip) -> float:
 # -- numbers ---------------------------------------------------------------------------------------
 
 
-def test_the_tables_are_whole() -> None:
+NETWORKS = [NETWORK, OVER_SPECTRUM, OF_SPECTRA]
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda one: one.file)
+def test_the_tables_are_whole(network: Network) -> None:
     found = tables()
     assert found.shape == (BANDS * LEVELS, SYMBOLS)
-    for some in (found, network()["tables"]):
+    for some in (found, network.tables):
         assert (some.sum(axis=-1) == TOTAL).all()
         assert some.min() >= 1
-    raw = (files("motioncodec.bitstream") / "channels.bin").read_bytes()
-    assert len(raw) == 4 * sum(int(np.prod(shape)) for shape in SHAPES.values())
+    raw = (files("motioncodec.bitstream") / network.file).read_bytes()
+    assert len(raw) == 4 * sum(int(np.prod(shape)) for shape in network.shapes.values())
 
 
-def test_no_sum_of_the_network_is_beyond_what_doubles_hold() -> None:
-    net = {name: np.abs(value) for name, value in network().items()}
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda one: one.file)
+def test_no_sum_of_the_network_is_beyond_what_doubles_hold(network: Network) -> None:
+    net = {name: np.abs(value) for name, value in network.numbers.items()}
     seen = np.full(SLOTS, 192.0)
     mixed = (seen @ net["mix"]).max()
     assert mixed < 2**53
@@ -134,12 +140,10 @@ def test_a_chunk_at_once_has_the_tables_that_coding_has() -> None:
             return super().many(values, frequencies)
 
     code_coefficients(Watched(), numbers, jointed)
-    np.testing.assert_array_equal(seen[0], network()["tables"][body[0, 0]])
+    np.testing.assert_array_equal(seen[0], NETWORK.tables[body[0, 0]])
     np.testing.assert_array_equal(seen[1], tables()[plain[0, 0]])
     # The third step is that of window 0 at 2 and window 1 at 0.
-    np.testing.assert_array_equal(
-        seen[4], network()["tables"][np.concatenate([body[0, 2], body[1, 0]])]
-    )
+    np.testing.assert_array_equal(seen[4], NETWORK.tables[np.concatenate([body[0, 2], body[1, 0]])])
     assert len(seen) == 2 * (8 + 2 * 2) + 1
 
 

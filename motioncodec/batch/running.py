@@ -136,12 +136,15 @@ def _finished(future: Future[list[Outcome]]) -> list[Outcome] | None:
 
 
 def _alone(call: Call, task: Task) -> Outcome:
-    """A second try, in a process that nothing else can take with it."""
-    with _pool(1) as pool:
-        try:
-            return pool.submit(call, (task,)).result()[0]
-        except BrokenProcessPool:
-            return Outcome(FAILED, _LOST)
+    """Two tries, each in a process that nothing else can take with it: whether the first one in the
+    pool had begun is not known."""
+    for _ in range(2):
+        with _pool(1) as pool:
+            try:
+                return pool.submit(call, (task,)).result()[0]
+            except BrokenProcessPool:
+                continue
+    return Outcome(FAILED, _LOST)
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:

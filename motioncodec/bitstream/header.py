@@ -45,8 +45,8 @@ MAX_TEXT = 1 << 22
 _FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
 _PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
 _CONFIDENCE, _CHUNK, _METADATA, _COVERED = range(15, 19)
-_REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS, _LEARNED = range(64, 70)
-KNOWN_KEYS = frozenset([*range(19), _REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS, _LEARNED])
+_REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS, _LEARNED, _SPECTRUM = range(64, 71)
+KNOWN_KEYS = frozenset([*range(19), *range(_REFINEMENT, _SPECTRUM + 1)])
 
 SLOWEST, MAX_STRIDE = 20, 64
 """Values a second that curves of extra joints with a stride have at least; the stride at most."""
@@ -58,6 +58,9 @@ to the joints' (in quadrature)."""
 
 LATER_ORIGIN_STEPS = (0, -13, -21, -28)
 """The same for weights from id 3 on: 105, 26 and 8 mm."""
+
+_SPECTRUM_LIKE = (-40, -100)
+"""Steps of a spectrum below which it is taken for f16, and for f8."""
 
 FIRST_LATER = 3
 """The first id of weights with :data:`LATER_ORIGIN_STEPS` and without need of a fingerprint: what
@@ -123,6 +126,8 @@ class Header:
         As in all but early files, everybody is in numbers.
     terse: numbers begin as :mod:`motioncodec.bitstream.beginnings` has it. As in all but early
         files.
+    spectrum: exponent e of the step 2^(e/32), in body units, of the spectrum that a body's pose is
+        in the place of tokens; None where it is not.
     """
 
     frames: int
@@ -155,6 +160,7 @@ class Header:
     spaced: bool = False
     loose: bool = False
     terse: bool = False
+    spectrum: int | None = None
 
     @property
     def alone(self) -> bool:
@@ -173,9 +179,14 @@ class Header:
         return self.model >> 2
 
     @property
+    def embodied(self) -> bool:
+        """Whether there is a body, placed, in tokens or as a spectrum."""
+        return self.model > 0 or self.spectrum is not None
+
+    @property
     def depth(self) -> int:
-        """Levels of tokens."""
-        return self.model & 3
+        """Levels of tokens; of a spectrum, those that come about as near."""
+        return self.model & 3 if self.spectrum is None else like_tokens(self.spectrum)
 
     @property
     def model_frames(self) -> int:
@@ -231,7 +242,7 @@ class Header:
             (_FINGERPRINT, self.fingerprint, 0),
             (_PEOPLE, self.people, 1),
             (_SCALES, scales, []),
-            (_ORIGIN_STEP, self.origin_step, _origin_step(self.dims, self.model)),
+            (_ORIGIN_STEP, self.origin_step, default_origin(self.dims, self.model, self.spectrum)),
             (_KEYPOINT_STEP, self.keypoint_step, 0),
             (_CONFIDENCE, self.confidence, 0),
             (_CHUNK, self.chunk, CHUNK),
@@ -249,6 +260,8 @@ class Header:
             out[_LOSSLESS] = 1
         if self.learned:
             out[_LEARNED] = 1 + self.spaced + self.loose + 3 * self.terse
+        if self.spectrum is not None:
+            out[_SPECTRUM] = self.spectrum
         if self.stride != 1:
             out[_STRIDE] = self.stride
         if self.ids:
@@ -305,6 +318,7 @@ class Header:
         model = _whole(packed, _MODEL, 0, 0, 1 << 24)
         fine_step, bound, promised = _refinement(packed)
         learned = _whole(packed, _LEARNED, 0, 1 if _LEARNED in packed else 0, 6)
+        spectrum = _whole(packed, _SPECTRUM, None, -320, 0) if _SPECTRUM in packed else None
         out = cls(
             frames=_whole(packed, _FRAMES, None, 0, MAX_FRAMES),
             frame_rate=float(rate),
@@ -318,7 +332,9 @@ class Header:
             people=_whole(packed, _PEOPLE, 1, 0, MAX_PEOPLE),
             ids=_lines(packed, _IDS) if _IDS in packed else (),
             scales=tuple(scales),
-            origin_step=_whole(packed, _ORIGIN_STEP, _origin_step(dims, model), -400, 400),
+            origin_step=_whole(
+                packed, _ORIGIN_STEP, default_origin(dims, model, spectrum), -400, 400
+            ),
             references=references,
             keypoint_step=_whole(packed, _KEYPOINT_STEP, 0, -400, 400),
             confidence=_whole(packed, _CONFIDENCE, 0, 0, 8),
@@ -336,14 +352,17 @@ class Header:
             spaced=learned in (2, 3, 5, 6),
             loose=learned in (3, 6),
             terse=learned > 3,
+            spectrum=spectrum,
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")
-        if out.alone and (out.model or out.references):
+        if out.spectrum is not None and (out.model or dims == 2):
+            raise ContainerError("header: expected a spectrum in 3D and without tokens, found one")
+        if out.alone and (out.embodied or out.references):
             raise ContainerError("header: expected nothing but numbers, found a model or curves")
         if out.lossless and out.fine_step is not None:
             raise ContainerError("header: expected nothing but keypoints beside key 65, found more")
-        if out.model and dims == 3 and len(out.scales) != out.people:
+        if out.embodied and dims == 3 and len(out.scales) != out.people:
             raise ContainerError(
                 f"header: expected a scale for each of {out.people} people, found {len(out.scales)}"
             )
@@ -391,7 +410,15 @@ def step_exponent(step: float) -> int:
     return max(min(math.floor(4 * math.log2(step) + 1e-9), 400), -400)
 
 
-def _origin_step(dims: int, model: int) -> int:
+def like_tokens(spectrum: int) -> int:
+    """Levels of tokens that come about as near as a spectrum of this step."""
+    return 1 + (spectrum < _SPECTRUM_LIKE[0]) + (spectrum < _SPECTRUM_LIKE[1])
+
+
+def default_origin(dims: int, model: int, spectrum: int | None) -> int:
+    """Step of the hips' curve where none is told."""
+    if spectrum is not None:
+        return spectrum // 8 - 7
     steps = LATER_ORIGIN_STEPS if model >> 2 >= FIRST_LATER else ORIGIN_STEPS
     return steps[model & 3] if dims == 3 else 0
 

@@ -35,10 +35,13 @@ from motioncodec.bitstream.network import Rows, write_under
 from motioncodec.bitstream.numbers import code_numbers, fresh_tables
 from motioncodec.bitstream.prior import Prior, Tokens
 from motioncodec.bitstream.refinement import (
+    OVER_SPECTRUM,
     Jointed,
     code_coefficients,
     plain_tables,
+    spectrum_class,
 )
+from motioncodec.bitstream.spectrum import code_spectrum, shape_of
 from motioncodec.bitstream.trajectory import (
     BLOCK,
     Curve,
@@ -78,6 +81,8 @@ class Layout:
         stride: clip frames for each value of the curves.
         outside: which joints the curves are of, where their tables adapt; empty where they do not.
         learned, spaced, terse: as in the header.
+        spectral: of a spectrum, which is there in the place of tokens, the model frames, the
+            exponent of its step, and how many levels it counts as; None where there is none.
     """
 
     frames: int
@@ -100,6 +105,12 @@ class Layout:
     learned: bool = False
     spaced: bool = False
     terse: bool = False
+    spectral: tuple[int, int, int] | None = None
+
+    @property
+    def depth(self) -> int:
+        """Levels of tokens, or what counts as that many; 0 without a body."""
+        return self.spectral[2] if self.spectral else len(self.priors)
 
     @property
     def body(self) -> Sequence[int] | None:
@@ -117,13 +128,16 @@ class Layout:
         self, person: int, shape: Integers, bones: Integers, here: NDArray[np.bool_]
     ) -> Jointed:
         """What the coding of a person's coefficients knows about the body."""
-        return Jointed(slots_of(shape, bones, here), len(self.priors), self.jointed[person])
+        slots, step = slots_of(shape, bones, here), self.jointed[person]
+        if self.spectral:
+            return Jointed(slots, spectrum_class(self.spectral[1]), step, OVER_SPECTRUM)
+        return Jointed(slots, self.depth, step)
 
     @property
     def hips(self) -> str:
         """Which tables the hips' path has."""
         if self.bones:
-            return f"hips_{len(self.priors)}"
+            return f"hips_{self.depth}"
         return "hips" if self.dims == 3 else "hips_2d"
 
     @property
@@ -143,6 +157,7 @@ class PersonChunk:
         bones: (20,) lengths in steps (:mod:`motioncodec.bitstream.bones`); None where the model
             does not know reference bones.
         tokens: for each level (steps, slots).
+        spectrum: (W, n, 60) in the place of tokens, or None.
         rows: what the tokens of each level are written under, where that is known already; for who
             writes.
         extra: curve of E x D channels, or None.
@@ -164,6 +179,7 @@ class PersonChunk:
     turn: Integers | None = None
     bones: Integers | None = None
     tokens: list[Tokens] = field(default_factory=list)
+    spectrum: NDArray[np.signedinteger] | None = None
     rows: list[Rows] = field(default_factory=list)
     extra: Curve | None = None
     confidence: Integers | None = None
@@ -198,6 +214,7 @@ class PersonChunk:
         """Leaves the keypoints to numbers."""
         self.origin = self.turn = self.bones = None
         self.tokens, self.rows = [], []
+        self.spectrum = None
 
     @classmethod
     def empty(cls, layout: Layout) -> PersonChunk:
@@ -209,7 +226,7 @@ class PersonChunk:
                 np.zeros((blocks, channels, BLOCK - 1), np.int64),
             )
 
-        model = bool(layout.priors)
+        model = layout.depth > 0
         return cls(
             missing=np.zeros((layout.frames, layout.joints), bool),
             origin=curve(layout.windows, layout.dims) if model else None,
@@ -219,6 +236,9 @@ class PersonChunk:
                 np.zeros((steps, prior.slots), np.int64)
                 for prior, steps in zip(layout.priors, layout.steps)
             ],
+            spectrum=np.zeros(shape_of(layout.spectral[0], 0), np.int64)
+            if layout.spectral
+            else None,
             extra=curve(curve_blocks(layout.frames, layout.stride), layout.extra * layout.dims)
             if layout.extra
             else None,
@@ -348,12 +368,12 @@ def _code_person(
     in_numbers = layout.bounded and bool(coder.bits(int(given.numbers is not None), 1))
     if layout.bounded and layout.fine is None and not in_numbers:
         raise ContainerError("chunk: expected everybody in numbers, found somebody who is not")
-    if layout.priors and (not in_numbers or coder.bits(int(given.placed), 1)):
+    if layout.depth and (not in_numbers or coder.bits(int(given.placed), 1)):
         assert given.origin is not None and given.turn is not None
         out.origin = code_curve(coder, given.origin, layout.hips)
         out.turn = code_knots(coder, given.turn, "heading" if layout.dims == 3 else "box")
         if given.bones is not None:
-            out.bones = code_bones(coder, given.bones, len(layout.priors))
+            out.bones = code_bones(coder, given.bones, layout.depth)
         note("placement")
         for level, (prior, tokens) in enumerate(zip(layout.priors, given.tokens), 1):
             if given.rows:
@@ -362,6 +382,9 @@ def _code_person(
             else:
                 out.tokens.append(prior.code(coder, tokens, out.tokens))
             note(f"tokens {level}")
+        if layout.spectral and given.spectrum is not None:
+            out.spectrum = code_spectrum(coder, given.spectrum, *layout.spectral[:2])
+            note("spectrum")
     if given.extra is not None and not in_numbers:
         if layout.outside:
             gone: NDArray[np.bool_] = np.all(missing[:, list(layout.outside)], axis=0)

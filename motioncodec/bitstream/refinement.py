@@ -17,6 +17,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
+from motioncodec.bitstream.choosing import FREQUENCIES, SLOTS, STEPS, Chooser, Network
 from motioncodec.bitstream.entropy import AdaptiveTables, Coder, code_signs
 from motioncodec.bitstream.magnitudes import (
     LARGEST,
@@ -29,7 +30,6 @@ from motioncodec.bitstream.magnitudes import (
     level_of,
     steps,
 )
-from motioncodec.bitstream.network import floored
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
@@ -38,15 +38,7 @@ Float64 = NDArray[np.float64]
 BANDS = 12
 """Tables of plain channels: by band of frequency and level of activity."""
 
-SLOTS = 60
-"""Channels of a body, three for each canonical joint; most bodies have but some of them."""
-
 _BAND_FROM = steps(BANDS)
-
-_LOGARITHMS: Float64 = np.searchsorted(
-    np.ceil(2.0 ** (np.arange(1, 193) / 16) - 1e-9) - 1, np.arange(LARGEST + 1), side="right"
-).astype(np.float64)
-"""floor(16 log2(1 + n))."""
 
 
 @cache
@@ -56,39 +48,11 @@ def tables() -> Integers:
     return np.frombuffer(raw, "<u2").reshape(BANDS * LEVELS, SYMBOLS).astype(np.int64)
 
 
-HIDDEN, MIDDLE, TABLES = 32, 16, 48
-DEPTHS, STEPS, FREQUENCIES = 3, 21, 64
-SHAPES = {
-    "mix": (3, SLOTS, SLOTS),
-    "local": (10, HIDDEN),
-    "channel": (SLOTS, HIDDEN),
-    "frequency": (FREQUENCIES, HIDDEN),
-    "depth": (DEPTHS, HIDDEN),
-    "step": (STEPS, HIDDEN),
-    "middle": (HIDDEN, MIDDLE),
-    "middle_bias": (MIDDLE,),
-    "last": (MIDDLE,),
-    "last_bias": (1,),
-    "tables": (TABLES, SYMBOLS),
-}
-"""What ``channels.bin`` holds, one after the other."""
+NETWORK = Network("channels.bin", depths=3)
+"""Over a body's channels, where tokens are under them."""
 
-MIX_SHIFT, HIDDEN_SHIFT, LAST_SHIFT = 8, 10, 14
-"""What sums are divided by, as powers of 2, and rounded down."""
-
-HIDDEN_TOP = 4095
-
-
-@cache
-def network() -> dict[str, Float64]:
-    """The network's whole numbers, in float64, in which their sums are exact."""
-    raw = np.frombuffer((files("motioncodec.bitstream") / "channels.bin").read_bytes(), "<i4")
-    out, at = {}, 0
-    for name, shape in SHAPES.items():
-        size = int(np.prod(shape))
-        out[name] = raw[at : at + size].reshape(shape).astype(np.float64)
-        at += size
-    return out
+OVER_SPECTRUM = Network("rest.bin", depths=8)
+"""The same where a spectrum is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +61,16 @@ class Jointed:
 
     Attributes:
         slots: those that it has, of :data:`SLOTS`, rising.
-        depth: levels of tokens under it, 1 to 3.
+        depth: levels of tokens under it, 1 to 3, or of a spectrum the class of its step, 1 to 8
+            (:func:`spectrum_class`).
         step: the coefficients' step against the person's size, 0 to 20 (:func:`step_class`).
+        network: that chooses their tables.
     """
 
     slots: Sequence[int]
     depth: int
     step: int
+    network: Network = NETWORK
 
 
 def step_class(step: int, units: str, scale: int) -> int:
@@ -111,6 +78,12 @@ def step_class(step: int, units: str, scale: int) -> int:
     octave: 10 at 2^-5 m for somebody of the reference size, in half octaves."""
     metres = step - {"m": 0, "cm": 27, "mm": 40}.get(units, 0) - (scale + 16) // 32
     return min(max((metres + 40) // 2, 0), STEPS - 1)
+
+
+def spectrum_class(step: int) -> int:
+    """Class of a spectrum's step 2^(step / 32) in body units: 1 above 2^(-7/4), and so on by half
+    octaves."""
+    return min(max(1 + (-step - 40) // 16, 1), OVER_SPECTRUM.depths)
 
 
 class Contexts:
@@ -122,44 +95,29 @@ class Contexts:
     """
 
     def __init__(self, shape: tuple[int, int, int], jointed: Jointed | None) -> None:
-        windows, self.size, channels = shape
+        windows, size, channels = shape
         self.first = SLOTS if jointed else 0
         self.plain = channels - self.first
-        self.jointed = jointed
-        self._body = np.zeros((windows + 2, self.size + 4, self.first))
-        self._plain = np.zeros((windows + 2, self.size + 4, self.plain), np.int64)
+        self._plain = np.zeros((windows + 2, size + 4, self.plain), np.int64)
+        self._body = None
         if jointed:
-            net = network()
-            self._slots = np.array(jointed.slots, np.int64)
-            self._own = net["channel"][self._slots]
-            self._row = net["depth"][jointed.depth - 1] + net["step"][jointed.step]
+            classes = np.arange(size) * FREQUENCIES // size
+            self._body = Chooser(
+                jointed.network, (windows, size), jointed.slots, classes, jointed.depth - 1,
+                jointed.step,
+            )  # fmt: skip
 
     def put(self, window: Integers, k: Integers, magnitudes: Integers) -> None:
         """Notes (n, C) magnitudes of some windows' frequencies."""
         known = np.minimum(magnitudes, LARGEST)
-        self._body[window + 2, k + 3] = _LOGARITHMS[known[:, : self.first]]
+        if self._body:
+            self._body.put(window, k, known[:, : self.first])
         self._plain[window + 2, k + 3] = known[:, self.first :]
 
     def of_body(self, window: Integers, k: Integers) -> Integers:
         """(n, slots) tables, of those of the network, for some windows' frequencies."""
-        assert self.jointed
-        net = network()
-        g, w, at = self._body, window + 2, k + 3
-        # All of it is whole numbers, which add up alike in any order.
-        seen = np.empty((len(net["local"]), len(w), self.first))
-        seen[:7] = g[w + _WINDOWS_OFF, at + _FREQUENCIES_OFF]
-        np.matmul(seen[_MIXED], net["mix"] * 2.0**-MIX_SHIFT, out=seen[7:])
-        np.floor(seen[7:], out=seen[7:])
-        seen = seen[:, :, self._slots]
-        hidden = (seen.reshape(len(seen), -1).T @ net["local"]).reshape(*seen.shape[1:], -1)
-        hidden += self._own
-        hidden += (net["frequency"][k * FREQUENCIES // self.size] + self._row)[:, None]
-        hidden = _layer(hidden) @ net["middle"]
-        hidden += net["middle_bias"]
-        out = _layer(hidden) @ net["last"]
-        out += net["last_bias"]
-        out *= 2.0**-LAST_SHIFT
-        return floored(out, TABLES - 1).astype(np.int64)
+        assert self._body
+        return self._body.tables(window, k)
 
     def of_plain(self, window: Integers, k: Integers) -> Integers:
         """(n, plain) tables, of :func:`tables`, for some windows' frequencies."""
@@ -172,20 +130,6 @@ class Contexts:
         about = 3 * below + 2 * m[w, at - 2] + 2 * m[w - 1, at] + m[w - 1, at + 1] + near
         band = np.searchsorted(_BAND_FROM, k, side="right")
         return band[:, None] * LEVELS + level_of(about)
-
-
-_WINDOWS_OFF = np.array([0, 0, 0, -1, -1, -1, -2])[:, None]
-_FREQUENCIES_OFF = np.array([-1, -2, -3, 0, 1, -1, 0])[:, None]
-"""Where the magnitudes are that the network sees, from the one that comes."""
-
-_MIXED = [0, 1, 3]
-"""Those of them of which it sees mixtures, too."""
-
-
-def _layer(sums: Float64) -> Float64:
-    """Changes them in place."""
-    sums *= 2.0**-HIDDEN_SHIFT
-    return floored(sums, HIDDEN_TOP)
 
 
 def tables_of(given: Integers, jointed: Jointed | None) -> tuple[Integers, Integers]:
@@ -204,12 +148,6 @@ def tables_of(given: Integers, jointed: Jointed | None) -> tuple[Integers, Integ
 def plain_bits() -> Float64:
     """(BANDS x LEVELS, SYMBOLS) bits of a magnitude and its sign under :func:`tables`."""
     return bits_of(tables())
-
-
-@cache
-def network_bits() -> Float64:
-    """The same of the network's tables."""
-    return bits_of(network()["tables"].astype(np.int64))
 
 
 def plain_tables() -> AdaptiveTables:
@@ -251,7 +189,7 @@ def code_coefficients(
     found = np.zeros_like(given)
     slots = list(jointed.slots) if jointed else []
     rest = np.arange(contexts.first, channels)
-    body_tables = network()["tables"].astype(np.int64) if jointed else tables()
+    body_tables = jointed.network.tables if jointed else tables()
     for w, k in diagonals(counts):
         row = np.zeros((len(w), channels), np.int64)
         if slots:

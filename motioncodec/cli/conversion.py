@@ -329,14 +329,14 @@ def trim(
     """Make .mtok files coarser and smaller, without what they were made of.
 
     From files with a bound, or lossless ones, to a larger bound; from any to a coarser preset or
-    to a bit rate. IN may be files, folders, patterns and archives, as for encode. The output is
-    written beside the input: walk.mtok becomes walk.trim.mtok. Inputs are kept.
+    step, or to a bit rate. IN may be files, folders, patterns and archives, as for encode. The
+    output is written beside the input: walk.mtok becomes walk.trim.mtok. Inputs are kept.
     """
     from motioncodec.codec import Settings
 
     if not any(quality[name] for name in QUALITIES):
         raise UsageError(
-            "trim: expected --max-error, --mean-error, --bitrate or --preset, found none"
+            "trim: expected --max-error, --mean-error, --bitrate, --step or --preset, found none"
         )
     batch = Batch(
         "trim", inputs, Wanted.streams(), lambda one: trimmed_name(one.inside),

@@ -121,7 +121,7 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
         except ContainerError as error:
             damage = explain(error)
     names = {weights.id: weights.name for weights in shipped()}
-    inside = [header.model > 0 and canonical >= 0 for canonical in skeleton.covered]
+    inside = [header.embodied and canonical >= 0 for canonical in skeleton.covered]
     duration = header.frames / header.frame_rate
     return {
         "file": name,
@@ -146,6 +146,7 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
         "max_error": header.promise * error_scale(header.units) or None,
         "lossless": header.lossless,
         "numbers_alone": header.alone,
+        "spectrum": header.spectrum is not None,
         "bytes": size,
         "bit_rate": 8 * size / duration if duration else None,
         "chunks": reader.chunk_count,
@@ -172,6 +173,8 @@ def _table(one: dict[str, Any]) -> str:
     """For people to read."""
     model = "none: every joint is written as "
     model += "numbers" if one["numbers_alone"] else "a curve"
+    if one["spectrum"]:
+        model = "none: the body is a spectrum of its pose"
     if one["fingerprint"] is not None:
         name = one["model"] or f"number {one['model_id']}, which is not installed"
         # Shipped weights from id 3 on are named by their number alone.
@@ -181,7 +184,9 @@ def _table(one: dict[str, Any]) -> str:
     if one["people_ids"]:
         people += f" ({', '.join(one['people_ids'])})"
     joints = f"{len(one['joints'])} ({one['skeleton']}), {len(one['covered'])} by the model"
-    if one["fingerprint"] is not None and one["uncovered"]:
+    if one["spectrum"]:
+        joints = joints.replace("by the model", "in it")
+    if (one["fingerprint"] is not None or one["spectrum"]) and one["uncovered"]:
         some, more = one["uncovered"][:_NAMED], len(one["uncovered"]) - _NAMED
         joints += f"; outside it: {', '.join(some)}" + (f" and {more} more" if more > 0 else "")
     rate = "" if one["bit_rate"] is None else f", {one['bit_rate']:,.0f} bit/s"

@@ -18,7 +18,7 @@ Command = Callable[..., Any]
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
-QUALITIES = ("preset", "max_error", "mean_error", "bitrate")
+QUALITIES = ("preset", "step", "max_error", "mean_error", "bitrate")
 """Ways to say how good a stream is to be."""
 
 force_option = click.option(
@@ -134,16 +134,21 @@ def quality_options(command: Command) -> Command:
         *,
         preset: str | None,
         effort: int,
+        step: float | None,
         max_error: float | None,
         mean_error: float | None,
         bitrate: float | None,
         **rest: Any,
     ) -> Any:
-        if sum(one is not None for one in (max_error, mean_error, bitrate)) > 1:
-            raise UsageError("expected one of --max-error, --mean-error and --bitrate, found more")
+        if sum(one is not None for one in (step, max_error, mean_error, bitrate)) > 1:
+            raise UsageError(
+                "expected one of --step, --max-error, --mean-error and --bitrate, found more"
+            )
+        if step is not None and preset is not None:
+            raise UsageError("expected either --step or --preset, found both")
         quality = {
-            "preset": preset, "effort": effort, "max_error": max_error, "mean_error": mean_error,
-            "bitrate": bitrate,
+            "preset": preset, "effort": effort, "step": step, "max_error": max_error,
+            "mean_error": mean_error, "bitrate": bitrate,
         }  # fmt: skip
         return command(quality=quality, **rest)
 
@@ -154,6 +159,13 @@ def quality_options(command: Command) -> Command:
             type=click.Choice(["f8", "f16", "f32"]),
             help="Quality: f8 is the finest and largest, f32 the coarsest and smallest.  "
             "[default: f16, or what suits an error]",
+        ),
+        click.option(
+            "--step",
+            type=click.FloatRange(1, 800),
+            metavar="MM",
+            help="Bodies in 3D without a network, as a spectrum in steps of so many millimetres: "
+            "an error of about a seventh of them, larger where the motion is.",
         ),
         click.option(
             "--effort",

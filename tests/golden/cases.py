@@ -37,6 +37,7 @@ from motioncodec.bitstream.header import Link as Carried
 from motioncodec.bitstream.network import NetworkPrior, NetworkTensors
 from motioncodec.bitstream.payload import Layout, PersonChunk, encode_chunk
 from motioncodec.bitstream.prior import LevelPrior, Prior
+from motioncodec.bitstream.spectrum import shape_of
 from motioncodec.bitstream.trajectory import Curve
 from motioncodec.skeleton import CANONICAL
 
@@ -125,7 +126,7 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
     one.missing = missing
     if missing.all():
         return one
-    if layout.priors:
+    if layout.depth:
         one.origin = curve(source, layout.windows, layout.dims)
         one.turn = array(source, (layout.knots, 1), small)
         if layout.bones:
@@ -134,6 +135,8 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
             free[0] = True
             one.bones = np.where(free if next(source) % 2 else np.arange(20) < 1, FREE, steps)
         one.tokens = [tokens(source, blank.shape, p) for p, blank in zip(layout.priors, one.tokens)]
+        if layout.spectral:
+            one.spectrum = spectrum(source, shape_of(layout.spectral[0], next(source) % 4))
     if layout.extra:
         blocks = -((1 - layout.frames) // (32 * layout.stride))
         one.extra = curve(source, blocks, layout.extra * layout.dims)
@@ -141,6 +144,16 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
         levels = array(source, missing.shape, lambda n: n % (1 << layout.confidence_bits))
         one.confidence = np.where(missing, 0, levels)
     return one
+
+
+def spectrum(source: Iterator[int], shape: tuple[int, int, int]) -> Any:
+    """Smaller towards higher frequencies and components; nothing in the last tenth."""
+    _, size, count = shape
+    found = array(source, shape, lambda n: small(n) // (1 + n % 5))
+    fall = 1 + np.arange(size)[:, None] // 4 + np.arange(count) // 6
+    found = np.sign(found) * (np.abs(found) // fall)
+    found[:, size - size // 10 :] = 0
+    return found
 
 
 def whole(
@@ -415,6 +428,11 @@ def jointed() -> Case:
         150, 21, 3, 5, 1, 0, priors, [3, 3], bones=True, fine=(2, 76, 63), jointed=(10, 11, 10),
         covered=(*range(20), -1),
     )  # fmt: skip
+    return Case(header, (layout,), (refined_people(source, layout),))
+
+
+def refined_people(source: Iterator[int], layout: Layout) -> tuple[PersonChunk, ...]:
+    """Three people of 150 frames with groups of all kinds and rigid bones, and with none."""
     people = []
     for i in range(3):
         missing = np.zeros((150, 21), bool)
@@ -438,7 +456,7 @@ def jointed() -> Case:
         blank = blank[..., None] | ~np.isin(np.arange(63), there)
         one.fine = np.where(blank, 0, fine)
         people.append(one)
-    return Case(header, (layout,), (tuple(people),))
+    return tuple(people)
 
 
 def numbered() -> Case:
@@ -678,6 +696,41 @@ def terse_loose() -> Case:
     return Case(header, (layout,), ((somebody, nobody),))
 
 
+def spectral() -> Case:
+    """3D in spectra: two chunks at 60 frames a second, two people, of whom one comes later."""
+    header = Header(
+        frames=500, frame_rate=60.0, people=2, scales=(2, -9), chunk=192, spectrum=-85,
+        confidence=4, origin_step=-18,
+    )  # fmt: skip
+    source = numbers(38)
+    layouts, chunks = [], []
+    for frames, windows, of_model in ((384, 6, 192), (116, 2, 59)):
+        layout = Layout(
+            frames, 20, 3, windows, 0, 4, bones=True, covered=range(20),
+            spectral=(of_model, -85, 2),
+        )  # fmt: skip
+        later = np.ones((frames, 20), bool) if frames == 384 else runs(frames, 20, 7)
+        people = [person(source, layout, gone) for gone in (runs(frames, 20, 31), later)]
+        layouts.append(layout)
+        chunks.append(tuple(people))
+    return Case(header, tuple(layouts), tuple(chunks))
+
+
+def spectral_refined() -> Case:
+    """The same, refined, and with an extra joint: the people of :func:`jointed`."""
+    names = (*(f"j{i}" for i in range(20)), "tail")
+    header = Header(
+        frames=150, frame_rate=30.0, skeleton=0, names=names, covered=(*range(20), -1),
+        units="mm", people=3, scales=(3, -60, 40), references=(0,), keypoint_step=9, chunk=192,
+        fine_step=20, spectrum=-130, origin_step=-25, adaptive=True, learned=True,
+    )  # fmt: skip
+    layout = Layout(
+        150, 21, 3, 5, 1, 0, bones=True, fine=(2, 76, 63), jointed=(10, 11, 10),
+        covered=(*range(20), -1), outside=(20,), learned=True, spectral=(150, -130, 3),
+    )  # fmt: skip
+    return Case(header, (layout,), (refined_people(numbers(39), layout),))
+
+
 def _forget_who_never_is(numbers: Numbers, missing: Any) -> None:
     """Of joints that are never there nothing is told."""
     for joint in np.flatnonzero(missing.all(axis=0)).tolist():
@@ -728,7 +781,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "bounded": bounded, "jointed": jointed, "numbered": numbered, "lossless": lossless,
     "learned": learned, "learned_floats": learned_floats, "spaced": spaced,
     "loose": loose, "terse": terse, "terse_floats": terse_floats,
-    "terse_loose": terse_loose,
+    "terse_loose": terse_loose, "spectral": spectral, "spectral_refined": spectral_refined,
 }  # fmt: skip
 
 READ: dict[str, Callable[[], Case]] = {**FILES, "named": named}

@@ -1,0 +1,176 @@
+"""Training of the networks that choose tables (motioncodec/bitstream/choosing.py): in floating
+point, then rounded. What benchmarks/fit_refinement.py and benchmarks/fit_spectrum.py share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from motioncodec.bitstream import choosing
+from motioncodec.bitstream.choosing import LOGARITHMS, SLOTS, TABLES, Chooser
+from motioncodec.bitstream.entropy import normalise
+from motioncodec.bitstream.magnitudes import LARGEST, SYMBOLS, counts_of
+
+G, EMPTY = 16.0, 2
+"""Logarithms are in 16ths; empty windows before the first."""
+
+
+@dataclass
+class Block:
+    """A chunk's magnitudes.
+
+    Attributes:
+        sizes: (W, n, 60).
+        slots: channels that there are.
+        classes: (n,) of each frequency.
+        depth, step: of all rows.
+    """
+
+    sizes: np.ndarray
+    slots: Sequence[int]
+    classes: np.ndarray
+    depth: int
+    step: int
+
+
+class FloatNetwork(torch.nn.Module):
+    """A network before it is rounded."""
+
+    def __init__(self, network: choosing.Network) -> None:
+        super().__init__()
+        self.network = network
+        for name, shape in network.shapes.items():
+            value = torch.zeros(shape)
+            if name in ("local", "middle", "last"):
+                torch.nn.init.normal_(value, 0, shape[0] ** -0.5)
+            elif name in ("channel", "frequency"):
+                torch.nn.init.normal_(value, 0, 0.1)
+            setattr(self, name, torch.nn.Parameter(value))
+        # Geometric distributions, from steep to flat.
+        scale = 2.0 ** torch.linspace(-4.5, 3.5, TABLES)
+        logits = -torch.arange(SYMBOLS) / scale[:, None]
+        logits[:, 1:] += 0.69
+        logits[:, -1] -= torch.log1p(-torch.exp(-1 / scale))
+        self.tables.data = logits
+
+    def scale(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        near = batch["near"]
+        mixed = [near[..., i] @ self.mix[n] for n, i in enumerate(choosing._MIXED)]
+        x = torch.cat([near, torch.stack(mixed, -1)], -1)
+        row = self.frequency[batch["k"]] + self.depth[batch["depth"]] + self.step[batch["step"]]
+        hidden = (x @ self.local + self.channel + row[:, None]).relu()
+        hidden = (hidden @ self.middle + self.middle_bias).relu()
+        out = (hidden @ self.last + self.last_bias) * 4 + TABLES / 3
+        return out.clamp(0, TABLES - 1.001)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Mean nats of the symbols that there are."""
+        scale = self.scale(batch)
+        low = scale.detach().floor().long()
+        share = scale - low
+        log = torch.log_softmax(self.tables, -1).reshape(-1)
+        at = low * SYMBOLS + batch["symbols"]
+        nats = -(log[at] * (1 - share) + log[at + SYMBOLS] * share)
+        return (nats * batch["there"]).sum() / batch["there"].sum()
+
+    def whole(self) -> dict[str, np.ndarray]:
+        """Rounded, as the file has it; hidden layers are in 64ths."""
+        p = {name: value.detach().double().numpy() for name, value in self.named_parameters()}
+        hidden, last = 64 * 2.0**choosing.HIDDEN_SHIFT, 2.0**choosing.LAST_SHIFT
+        out = {
+            "mix": p["mix"] * 2.0**choosing.MIX_SHIFT,
+            "local": p["local"] * hidden / G,
+            "channel": p["channel"] * hidden + 2.0 ** (choosing.HIDDEN_SHIFT - 1),
+            "frequency": p["frequency"] * hidden,
+            "depth": p["depth"] * hidden,
+            "step": p["step"] * hidden,
+            "middle": p["middle"] * 2.0**choosing.HIDDEN_SHIFT,
+            "middle_bias": p["middle_bias"] * hidden + 2.0 ** (choosing.HIDDEN_SHIFT - 1),
+            "last": p["last"] * 4 / 64 * last,
+            "last_bias": (p["last_bias"] * 4 + TABLES / 3 + 0.5) * last,
+        }
+        shares = np.exp(p["tables"] - p["tables"].max(-1, keepdims=True))
+        return {n: np.rint(v).astype("<i4") for n, v in out.items()} | {
+            "tables": normalise(shares).astype("<i4")
+        }
+
+
+def save(network: choosing.Network, whole: dict[str, np.ndarray]) -> None:
+    path = Path(choosing.__file__).with_name(network.file)
+    path.write_bytes(b"".join(whole[name].tobytes() for name in network.shapes))
+    for kept in ("numbers", "tables", "bits"):
+        network.__dict__.pop(kept, None)
+
+
+class Windows:
+    """Magnitudes, a window at a time."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.given, self.items = [], []
+        for block in blocks:
+            known = LOGARITHMS[np.minimum(block.sizes, LARGEST)].astype(np.float32) / G
+            padded = np.pad(known, ((EMPTY, 0), (3, 1), (0, 0)))
+            there = np.zeros(SLOTS, np.float32)
+            there[list(block.slots)] = 1
+            self.given.append((padded, np.minimum(block.sizes, SYMBOLS - 1), there, block))
+            counts = counts_of(block.sizes)
+            self.items += [(len(self.given) - 1, w, n) for w, n in enumerate(counts) if n]
+
+    def batch(self, chosen: np.ndarray) -> dict[str, torch.Tensor]:
+        out: dict[str, list[np.ndarray]] = {n: [] for n in ("near", "k", "depth", "step",
+                                                            "symbols", "there")}  # fmt: skip
+        for i in chosen:
+            at, w, n = self.items[i]
+            g, sizes, there, block = self.given[at]
+            k, w2 = np.arange(n) + 3, w + EMPTY
+            near = [g[w2, k - 1], g[w2, k - 2], g[w2, k - 3], g[w2 - 1, k], g[w2 - 1, k + 1],
+                    g[w2 - 1, k - 1], g[w2 - 2, k]]  # fmt: skip
+            out["near"].append(np.stack(near, -1))
+            out["k"].append(block.classes[:n])
+            out["depth"].append(np.full(n, block.depth))
+            out["step"].append(np.full(n, block.step))
+            out["symbols"].append(sizes[w, :n])
+            out["there"].append(np.tile(there, (n, 1)))
+        return {name: torch.from_numpy(np.concatenate(rows)) for name, rows in out.items()}
+
+
+def fit(windows: Windows, steps: int, network: FloatNetwork) -> None:
+    optimiser = torch.optim.Adam(network.parameters(), 4e-3)
+    rng = np.random.default_rng(0)
+    lately = []
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            warm = min(1, (step + 1) / 50)
+            group["lr"] = 2e-3 * warm * (1 + np.cos(np.pi * step / steps)) + 1e-5
+        loss = network(windows.batch(rng.integers(0, len(windows.items), 16)))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        lately.append(loss.item() / np.log(2))
+        if step % 500 == 499:
+            print(f"{step + 1}: {np.mean(lately[-500:]):.4f} bits a magnitude", flush=True)
+
+
+def refit_tables(network: FloatNetwork, blocks: Sequence[Block]) -> float:
+    """Tables as the rounded network is seen to choose them; bits of all magnitudes."""
+    whole = network.whole()
+    save(network.network, whole)
+    counts = np.zeros((TABLES, SYMBOLS))
+    for block in blocks:
+        windows, size, _ = block.sizes.shape
+        chooser = Chooser(
+            network.network, (windows, size), block.slots, block.classes, block.depth, block.step
+        )
+        w, k = (at.reshape(-1) for at in np.indices((windows, size)))
+        chooser.put(w, k, np.minimum(block.sizes[w, k], LARGEST))
+        which = chooser.tables(w, k).reshape(windows, size, -1)
+        for w, count in enumerate(counts_of(block.sizes)):
+            symbols = np.minimum(block.sizes[w, :count][:, list(block.slots)], SYMBOLS - 1)
+            np.add.at(counts, (which[w, :count], symbols), 1)
+    whole["tables"] = normalise(counts + 200.0 * whole["tables"] / 65536).astype("<i4")
+    save(network.network, whole)
+    return float((counts * np.log2(65536 / whole["tables"])).sum())

@@ -1,0 +1,94 @@
+"""A body's motion without tokens, as whole numbers: the spectrum of its pose.
+
+Coefficients of a lapped transform over time of principal components of the pose
+(:mod:`motioncodec.spectrum`), coded as what is left over is (:mod:`.refinement`), with a network of
+their own. Windows are as long as suits the chunk, which is told.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motioncodec.bitstream.choosing import FREQUENCIES, SLOTS, STEPS, Chooser, Network
+from motioncodec.bitstream.entropy import Coder, code_signs
+from motioncodec.bitstream.magnitudes import LARGEST, code_magnitudes, counts_of, diagonals
+from motioncodec.errors import ContainerError
+
+Integers = NDArray[np.int64]
+
+NETWORK = Network("spectrum.bin", depths=8)
+
+LONGEST = 3
+"""Windows are about 64 model frames long, or 2, 4 or 8 times that: 2 to this power at most."""
+
+STEP_BITS = 32
+"""Steps are powers of 2^(1/32) body units."""
+
+_CLASS_FROM = np.ceil(8 * (2.0 ** (np.arange(1, FREQUENCIES) / 9) - 1) - 1e-9).astype(np.int64)
+"""In 512ths of the model rate's half, where the next class of frequencies begins."""
+
+_LENGTHS = np.array([46, 64, 91, 128, 182, 256, 363])
+"""Frequencies in a window from which on it is of the next class."""
+
+
+def shape_of(frames: int, longer: int) -> tuple[int, int, int]:
+    """Shape of the spectrum of so many model frames, from 1: windows, frequencies, components.
+    Windows are as near to 64 times 2^longer frames as leaves next to nothing behind the end."""
+    windows = max((frames + (32 << longer)) // (64 << longer), 1)
+    return windows, 2 * -(-frames // (2 * windows)), SLOTS
+
+
+def classes_of(size: int, step: int) -> tuple[Integers, int, int]:
+    """Classes of a window's (size,) frequencies, of its length, and of the step."""
+    classes = np.searchsorted(_CLASS_FROM, np.arange(size) * 512 // size, side="right")
+    length = int(np.searchsorted(_LENGTHS, size, side="right"))
+    return classes, length, min(max((step + 192) // 8, 0), STEPS - 1)
+
+
+def chooser(shape: tuple[int, int], step: int) -> Chooser:
+    """What chooses tables for windows and frequencies of a spectrum of a step 2^(step / 32)."""
+    return Chooser(NETWORK, shape, range(SLOTS), *classes_of(shape[1], step))
+
+
+def tables_of(given: Integers, step: int) -> Integers:
+    """(W, n, SLOTS) tables of the first n of a spectrum's frequencies; what encoders look at."""
+    windows, size, _ = given.shape
+    top = int(counts_of(given).max(initial=0)) + 1
+    out = np.zeros(given.shape, np.int64)
+    w, k = (at.reshape(-1) for at in np.indices((windows, min(top, size))))
+    contexts = chooser((windows, size), step)
+    contexts.put(w, k, np.minimum(np.abs(given[w, k]), LARGEST))
+    out[w, k] = contexts.tables(w, k)
+    if top < size:
+        # Beyond the last number all is alike but for the frequency's class.
+        rest = np.arange(top, size)
+        out[:, top:] = contexts.tables(np.full(len(rest), windows - 1), rest)
+    return out
+
+
+def code_spectrum(coder: Coder, given: Integers, frames: int, step: int) -> Integers:
+    """Writes the (W, size, :data:`SLOTS`) spectrum of so many model frames and returns it, or reads
+    one.
+
+    How long windows are; how many frequencies each has, up to the last that is not all 0;
+    magnitudes, all windows side by side, w with its frequency t - 2 w at a time; then signs.
+    """
+    shapes = [shape_of(frames, longer) for longer in range(LONGEST + 1)]
+    longer = coder.bits(shapes.index(given.shape) if not coder.reads else 0, 2)
+    windows, size, _ = shapes[longer]
+    if coder.reads:
+        given = np.zeros(shapes[longer], np.int64)
+    counts = np.zeros(windows, np.int64)
+    for window, count in enumerate(counts_of(given).tolist()):
+        counts[window] = count = coder.bits(count, size.bit_length())
+        if count > size:
+            raise ContainerError(f"spectrum: expected at most {size} frequencies, found {count}")
+    contexts = chooser((windows, size), step)
+    given = given.astype(np.int64)
+    sizes, found = np.abs(given), np.zeros_like(given)
+    for w, k in diagonals(counts):
+        row = code_magnitudes(coder, sizes[w, k], NETWORK.tables[contexts.tables(w, k)])
+        found[w, k] = row
+        contexts.put(w, k, np.minimum(row, LARGEST))
+    return code_signs(coder, given, found)
