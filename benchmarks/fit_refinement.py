@@ -9,24 +9,31 @@ They are part of the format: to run this again makes another format.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from table_networks import Block, FloatNetwork, Windows, fit, refit_tables
+from table_networks import (
+    Block,
+    FloatNetwork,
+    Windows,
+    asked,
+    at_model_rate,
+    fit,
+    refit_tables,
+    some_paths,
+)  # fmt: skip
 
 from motioncodec.bitstream import choosing, refinement
 from motioncodec.bitstream.choosing import FREQUENCIES, SLOTS
 from motioncodec.bitstream.entropy import normalise
 from motioncodec.bitstream.magnitudes import LEVELS, SYMBOLS, counts_of
 from motioncodec.bitstream.refinement import Jointed
-from motioncodec.bitstream.spectrum import STEP_BITS
+from motioncodec.bitstream.spectrum import step_of
 from motioncodec.clip import Clip
 from motioncodec.encoding import encoded
-from motioncodec.heatmap.resampling import to_model_rate
 from motioncodec.io import read_clip
 from motioncodec.plan import Settings
 from motioncodec.refinement import (
@@ -88,18 +95,9 @@ def blocks_of(parts: list[Part], numbers: list[np.ndarray]) -> list[Block]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("train", type=Path)
-    parser.add_argument("--clips", type=int)
-    parser.add_argument("--hold-out", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--only", choices=["network", "tables", "spectrum"])
-    options = parser.parse_args()
-    paths = sorted(options.train.glob("*.npz"))
-    if options.hold_out:
-        paths = [path for i, path in enumerate(paths) if i % options.hold_out]
+    options = asked(__doc__ or "", 6000, ["network", "tables", "spectrum"])
     rng = np.random.default_rng(0)
-    paths = [paths[i] for i in rng.permutation(len(paths))[: options.clips]]
+    paths = some_paths(options, rng)
     torch.manual_seed(0)
     if options.only in (None, "network"):
         network_of(refinement.NETWORK, parts_of(paths, rng), options.steps)
@@ -115,8 +113,7 @@ def some_of(paths: list[Path]) -> Iterator[Clip]:
     for i, path in enumerate(paths):
         clip = read_clip(path)
         if i % 6:
-            points = to_model_rate(clip.keypoints.astype(np.float64), clip.frame_rate)
-            clip = replace(clip, keypoints=points, frame_rate=30.0, confidence=None)
+            clip = at_model_rate(clip)
         yield replace(clip, keypoints=clip.keypoints[:LONGEST])
 
 
@@ -135,7 +132,7 @@ def parts_over_spectra(paths: list[Path], rng: np.random.Generator) -> list[Part
     parts = []
     for clip in some_of(paths):
         for _ in range(2):
-            settings = Settings(step=float(1000 * 2.0 ** (rng.integers(*SPECTRA) / STEP_BITS)))
+            settings = Settings(step=1000 * step_of(int(rng.integers(*SPECTRA))))
             step = int(rng.integers(OVER[1], OVER[0] + 1))
             parts += [part for part in left_of(clip, settings, step) if part.jointed]
     return parts
@@ -170,7 +167,9 @@ def tables_of_others(paths: list[Path]) -> None:
             names = tuple(f"m{j}" for j in range(len(clip.skeleton)))
             clip = replace(clip, skeleton=Skeleton(names))
             for bound in BOUNDS:
-                for part in left_of(clip, Settings("f32"), fine_step(bound / 1000)):
+                for part in left_of(
+                    clip, Settings("f32"), fine_step(bound / 1000, clip.frame_rate)
+                ):
                     given = rounded(part.exact)
                     _, which = refinement.tables_of(given, None)
                     for w, count in enumerate(counts_of(given)):

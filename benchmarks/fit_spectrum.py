@@ -10,24 +10,31 @@ They are part of the format: to run this again makes another format.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from table_networks import Block, FloatNetwork, Windows, fit, refit_tables
+from table_networks import (
+    Block,
+    FloatNetwork,
+    Windows,
+    asked,
+    at_model_rate,
+    fit,
+    refit_tables,
+    some_paths,
+)  # fmt: skip
 
 import motioncodec.spectrum
 from motioncodec.bitstream import spectrum
 from motioncodec.bitstream.choosing import SLOTS
-from motioncodec.bitstream.spectrum import STEP_BITS
+from motioncodec.bitstream.spectrum import step_of
 from motioncodec.clip import Clip
 from motioncodec.encoding import Encoding
 from motioncodec.heatmap.bones import to_reference
 from motioncodec.heatmap.placement import fill_gaps
-from motioncodec.heatmap.resampling import to_model_rate
 from motioncodec.io import read_clip
 from motioncodec.plan import Settings
 
@@ -40,9 +47,8 @@ LONGEST = 2048
 def clips(paths: list[Path]) -> Iterator[Clip]:
     """At 30 frames a second."""
     for path in paths:
-        clip = read_clip(path)
-        points = to_model_rate(clip.keypoints.astype(np.float64), clip.frame_rate)
-        yield replace(clip, keypoints=points[:LONGEST], frame_rate=30.0, confidence=None)
+        clip = at_model_rate(read_clip(path))
+        yield replace(clip, keypoints=clip.keypoints[:LONGEST])
 
 
 def fit_components(paths: list[Path]) -> None:
@@ -50,7 +56,7 @@ def fit_components(paths: list[Path]) -> None:
     for clip in clips(paths):
         encoding = Encoding(clip, Settings(step=PROVISIONAL))
         for chunk in encoding.people[0]:
-            points, bones = encoding.posed(0, chunk)
+            points, bones = encoding.pose(0, chunk)
             if not np.isnan(points).all(axis=0).any():
                 whole = fill_gaps(points)
                 poses.append((whole if bones is None else to_reference(whole, bones))[::2])
@@ -71,7 +77,7 @@ def blocks_of(some: list[Clip], steps: list[int], rng: np.random.Generator) -> l
     """Spectra as the encoder finds them, with the tables that there are."""
     out = []
     for clip, step in zip(some, steps):
-        encoding = Encoding(clip, Settings(step=1000 * 2.0 ** (step / STEP_BITS)))
+        encoding = Encoding(clip, Settings(step=1000 * step_of(step)))
         encoding.spectrum_price = float(rng.choice([0.12, 0.17, 0.25]))
         encoding.add_spectra()
         for one in encoding.people[0].values():
@@ -83,20 +89,11 @@ def blocks_of(some: list[Clip], steps: list[int], rng: np.random.Generator) -> l
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("train", type=Path)
-    parser.add_argument("--clips", type=int)
-    parser.add_argument("--hold-out", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=9000)
-    parser.add_argument("--only", choices=["network"])
-    options = parser.parse_args()
+    options = asked(__doc__ or "", 9000, ["network"])
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    paths = sorted(options.train.glob("*.npz"))
-    if options.hold_out:
-        paths = [path for i, path in enumerate(paths) if i % options.hold_out]
     rng = np.random.default_rng(0)
-    paths = [paths[i] for i in rng.permutation(len(paths))[: options.clips]]
+    paths = some_paths(options, rng)
     if options.only != "network":
         fit_components(paths)
     some = list(clips(paths))

@@ -3,8 +3,9 @@ point, then rounded. What benchmarks/fit_refinement.py and benchmarks/fit_spectr
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from motioncodec.bitstream import choosing
 from motioncodec.bitstream.choosing import LOGARITHMS, SLOTS, TABLES, Chooser
 from motioncodec.bitstream.entropy import normalise
 from motioncodec.bitstream.magnitudes import LARGEST, SYMBOLS, counts_of
+from motioncodec.clip import Clip
+from motioncodec.heatmap.placement import MODEL_RATE
+from motioncodec.heatmap.resampling import to_model_rate
 
 G, EMPTY = 16.0, 2
 """Logarithms are in 16ths; empty windows before the first."""
@@ -97,6 +101,31 @@ class FloatNetwork(torch.nn.Module):
         return {n: np.rint(v).astype("<i4") for n, v in out.items()} | {
             "tables": normalise(shares).astype("<i4")
         }
+
+
+def asked(doc: str, steps: int, only: Sequence[str]) -> argparse.Namespace:
+    """The command line: which training clips, how many steps, which of the parts."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
+    parser.add_argument("train", type=Path)
+    parser.add_argument("--clips", type=int)
+    parser.add_argument("--hold-out", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--only", choices=only)
+    return parser.parse_args()
+
+
+def some_paths(options: argparse.Namespace, rng: np.random.Generator) -> list[Path]:
+    """Training clips, those held out left out, in an order of their own."""
+    paths = sorted(options.train.glob("*.npz"))
+    if options.hold_out:
+        paths = [path for i, path in enumerate(paths) if i % options.hold_out]
+    return [paths[i] for i in rng.permutation(len(paths))[: options.clips]]
+
+
+def at_model_rate(clip: Clip) -> Clip:
+    """At 30 frames a second."""
+    points = to_model_rate(clip.keypoints.astype(np.float64), clip.frame_rate)
+    return replace(clip, keypoints=points, frame_rate=MODEL_RATE, confidence=None)
 
 
 def save(network: choosing.Network, whole: dict[str, np.ndarray]) -> None:

@@ -28,14 +28,14 @@ from typing import BinaryIO
 import numpy as np
 
 from motioncodec.bitstream.header import like_tokens, step_exponent, step_size
-from motioncodec.bitstream.spectrum import STEP_BITS
+from motioncodec.bitstream.spectrum import STEP_BITS, exponent_of, step_of
 from motioncodec.clip import Clip, error_scale
 from motioncodec.decoding import Decoder, Heatmaps
 from motioncodec.encoding import ABREAST, Encoding, choose_tokens, encoded
 from motioncodec.errors import UsageError
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import default_weights, find_weights
-from motioncodec.plan import LONGEST, SHORTEST, Settings, plan
+from motioncodec.plan import COARSEST, FINEST, Settings, has_body, plan
 
 Progress = Callable[[int], object]
 
@@ -159,7 +159,7 @@ def _check_coarser(source: Decoder, settings: Settings) -> None:
         told = f"a step of {settings.step:g} mm"
         if header.spectrum is not None:
             finer = settings.spectrum <= header.spectrum
-            found = f"a step of {1000 * 2.0 ** (header.spectrum / STEP_BITS):.3g} mm"
+            found = f"a step of {1000 * step_of(header.spectrum):.3g} mm"
         else:
             finer = like_tokens(settings.spectrum) > PRESETS.index(found) + 1
     if finer:
@@ -238,7 +238,7 @@ def _knows_spectra(clip: Clip, settings: Settings) -> bool:
     """Whether there is a body that may be told as a spectrum."""
     if clip.dims == 2 or settings.preset is not None or settings.model is not None:
         return False
-    return plan(clip, replace(settings, step=_UNDER[0]))[0].spectrum is not None
+    return has_body(clip)
 
 
 _FINE, _COARSE = 3.0, 12.0
@@ -267,14 +267,14 @@ def _in_spectrum(clip: Clip, settings: Settings, mean: float) -> bytes | None:
     left = mean - settings.off_by
     # Between the coarsest step that is known to be too coarse and the finest that is not, in
     # fractions of an octave that are told apart.
-    coarse, fine = _coarseness(LONGEST) + 1, _coarseness(SHORTEST) - 1
-    step = _coarseness(left * _STEP_OVER_ERROR) if left > 0 else fine
+    coarse, fine = exponent_of(COARSEST / 1000) + 1, exponent_of(FINEST / 1000) - 1
+    step = exponent_of(left * _STEP_OVER_ERROR) if left > 0 else fine
     for _ in range(_TRIES):
         step = min(max(step, fine + 1), coarse - 1)
         if not fine < step < coarse:
             break
         data = _with_spectrum(clip, settings, step)
-        error = max(_error(clip, data, settings) * error_scale(clip.units), left / 64)
+        error = max(_error(clip, data, settings), left / 64)
         more = math.floor(1.15 * STEP_BITS * math.log2(left / error))
         if error <= left:
             best, fine = data, step
@@ -285,22 +285,17 @@ def _in_spectrum(clip: Clip, settings: Settings, mean: float) -> bytes | None:
     return best
 
 
-_STEP_OVER_ERROR = 6.7
-"""Step of a spectrum over the mean error that it leaves, roughly."""
+_STEP_OVER_ERROR = 0.0067
+"""Step of a spectrum, in body units, over the mean error that it leaves, roughly."""
 
 
-def _coarseness(step: float) -> int:
-    """A step, in millimetres, as the header has it."""
-    return round(STEP_BITS * math.log2(step / 1000))
-
-
-def _with_spectrum(clip: Clip, settings: Settings, coarseness: int) -> bytes:
+def _with_spectrum(clip: Clip, settings: Settings, exponent: int) -> bytes:
     """A stream with the body as a spectrum, and curves of all other joints.
 
     Raises:
         UsageError: the step is none.
     """
-    step = min(max(1000 * 2.0 ** (coarseness / STEP_BITS), SHORTEST), LONGEST)
+    step = min(max(1000 * step_of(exponent), FINEST), COARSEST)
     encoding = Encoding(clip, replace(settings, step=step))
     encoding.set_step(None)
     choose_tokens([encoding])
@@ -343,7 +338,7 @@ def _near_mean(clip: Clip, settings: Settings, mean: float, nearer: int) -> byte
             data = _with_grain(clip, settings, grain, usual, nearer)
         except UsageError:
             break
-        error = max(_error(clip, data, settings) * error_scale(clip.units), mean / 64)
+        error = max(_error(clip, data, settings), mean / 64)
         if error <= mean and (found is None or len(data) < len(found)):
             found = data
         if 0.985 * mean < error <= mean:
@@ -389,27 +384,27 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
         )
     if progress:
         progress(clip.frames)
-    candidates = [alone]
+    candidates: list[tuple[float, bytes]] = []
+
+    def consider(data: bytes | None) -> float:
+        """Takes it, if it is there, and returns the least error so far."""
+        if data is not None:
+            candidates.append((_error(clip, data, settings), data))
+        return max(min(error for error, _ in candidates), 1e-6)
+
+    off = consider(alone)
     if not clip.missing.all():
         free = replace(settings, bitrate=None)
-        off = max(_error(clip, alone, settings) * error_scale(clip.units), 1e-6)
         under = [free]
         if _knows_spectra(clip, free):
             under += [replace(free, step=step) for step in _UNDER]
-
-            about = _coarseness(_STEP_OVER_ERROR * off)
-            found = _finest(partial(_with_spectrum, clip, free), most, about)
-            if found is not None:
-                candidates.append(found)
-                off = min(off, max(_error(clip, found, settings) * error_scale(clip.units), 1e-6))
+            about = exponent_of(_STEP_OVER_ERROR * off)
+            off = consider(_finest(partial(_with_spectrum, clip, free), most, about))
         for told in under:
             refined = encoded(clip, replace(told, mean_error=settings.off_by + off))
             found = _finest(partial(_at_step, refined), most, step_exponent(off))
-            if found is not None:
-                candidates.append(_filled(refined, found, most, settings))
-        if len(candidates) > 1:
-            off = min(_error(clip, one, settings) for one in candidates)
-            off = max(off * error_scale(clip.units), 1e-6)
+            consider(None if found is None else _filled(refined, found, most, settings))
+        off = consider(None)
 
         def in_numbers(exponent: int) -> bytes:
             error = step_size(exponent)
@@ -422,12 +417,10 @@ def _within_rate(clip: Clip, settings: Settings, rate: float, progress: Progress
         numbers, nearer = _spaced(clip, replace(free, mean_error=mean), mean)
         if numbers is not None and len(numbers) < most:
             ratio = 1.45 if settings.off_by else _GRAIN
-            found = _finest(in_numbers, most, step_exponent(ratio * off))
-            if found is not None:
-                candidates.append(found)
+            consider(_finest(in_numbers, most, step_exponent(ratio * off)))
     if progress:
         progress(clip.frames)
-    return min(candidates, key=lambda one: _error(clip, one, settings))
+    return min(candidates, key=lambda one: one[0])[1]
 
 
 def _at_step(encoding: Encoding, exponent: int) -> bytes:
@@ -459,10 +452,11 @@ def _written(encoding: Encoding) -> bytes:
 
 
 def _error(clip: Clip, data: bytes, settings: Settings) -> float:
-    """Mean error of a stream, in the clip's units."""
+    """Mean error of a stream, in millimetres or pixels."""
     stream = Decoder(io.BytesIO(data), settings.device, settings.model)
     decoded = stream.clip().keypoints.astype(np.float64)
-    return float(np.nanmean(np.linalg.norm(decoded - clip.keypoints, axis=-1)))
+    apart = np.linalg.norm(decoded - clip.keypoints, axis=-1)
+    return float(np.nanmean(apart)) * error_scale(clip.units)
 
 
 def _finest(make: Callable[[int], bytes], most: int, about: int) -> bytes | None:

@@ -203,7 +203,7 @@ class Encoding:
             level[a : a + n] for level, a, n in zip(tokens, skip, steps)
         ]
 
-    def posed(self, person: int, chunk: int) -> tuple[Float64, Float64 | None]:
+    def pose(self, person: int, chunk: int) -> tuple[Float64, Float64 | None]:
         """(N, 20, 3) joints in body units at a chunk's model frames, NaN where missing, and (20,)
         lengths of the rigid bones, None for none."""
         stream, mine = self.stream, self.people[person]
@@ -226,7 +226,7 @@ class Encoding:
                 for run in _runs([c for c in near if mine[c].present]):
                     joins = before is not None and before == run[0] - 1
                     run = [run[0] - 1, *run] if joins else run
-                    told = [self.posed(person, chunk) for chunk in run]
+                    told = [self.pose(person, chunk) for chunk in run]
                     found = find_spectra(
                         [points for points, _ in told], told[0][1], header.spectrum,
                         self.spectrum_price, mine[run[0]].spectrum if joins else None,

@@ -20,7 +20,7 @@ from motioncodec.bitstream.header import (
     like_tokens,
     step_exponent,
 )
-from motioncodec.bitstream.spectrum import STEP_BITS
+from motioncodec.bitstream.spectrum import exponent_of
 from motioncodec.clip import Clip, error_scale
 from motioncodec.errors import UsageError
 from motioncodec.heatmap.placement import (
@@ -44,7 +44,7 @@ from motioncodec.tracks import (
 _STRIDE = 16
 """Clip frames for each value of a curve at most: one at 30 a second of 480."""
 
-SHORTEST, LONGEST = 1.0, 800.0
+FINEST, COARSEST = 1.0, 800.0
 """Steps of a spectrum, in millimetres."""
 
 LEAST_COVERED = 5
@@ -91,8 +91,8 @@ class Settings:
 
     @property
     def spectrum(self) -> int | None:
-        """The step as ``Header.spectrum`` has it, at most a 32nd of an octave off."""
-        return None if self.step is None else round(STEP_BITS * math.log2(self.step / 1000))
+        """The step as ``Header.spectrum`` has it."""
+        return None if self.step is None else exponent_of(self.step / 1000)
 
     @property
     def available(self) -> tuple[str, ...]:
@@ -131,10 +131,17 @@ def _in_units(clip: Clip, error: float | None, off_by: float, name: str) -> floa
     return float(np.float32((error - off_by) / error_scale(clip.units)))
 
 
+def has_body(clip: Clip) -> bool:
+    """Whether there is enough of a body for a model, or a spectrum."""
+    covered, _ = covered_joints(clip.skeleton)
+    seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
+    return bool(seen[covered].sum() >= LEAST_COVERED)
+
+
 def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     """The header of a clip's stream, and the weights that its tokens are made with."""
-    if settings.step is not None and not SHORTEST <= settings.step <= LONGEST:
-        raise UsageError(f"step: expected {SHORTEST:g} to {LONGEST:g} mm, found {settings.step:g}")
+    if settings.step is not None and not FINEST <= settings.step <= COARSEST:
+        raise UsageError(f"step: expected {FINEST:g} to {COARSEST:g} mm, found {settings.step:g}")
     preset = settings.chosen(clip)
     if preset not in PRESETS:
         raise UsageError(f"preset: expected one of {', '.join(PRESETS)}, found {settings.preset!r}")
@@ -153,10 +160,9 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     if settings.step is not None and clip.dims == 2:
         raise UsageError("step: expected a clip in 3D, found one in 2D; ask for a preset")
     covered, _ = covered_joints(clip.skeleton)
-    seen: NDArray[np.bool_] = np.any(~clip.missing, axis=(0, 1))
     weights = None
     alone = settings.lossless or settings.grain is not None
-    embodied = bool(seen[covered].sum() >= LEAST_COVERED) and not alone
+    embodied = has_body(clip) and not alone
     spectrum = settings.spectrum if embodied else None
     if embodied and spectrum is None:
         weights = (

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from motioncodec.bitstream.choosing import SLOTS
 from motioncodec.bitstream.magnitudes import cheapest, counts_of
-from motioncodec.bitstream.spectrum import LONGEST, NETWORK, STEP_BITS, shape_of, tables_of
+from motioncodec.bitstream.spectrum import LONGEST, NETWORK, shape_of, step_of, tables_of
 from motioncodec.heatmap.bones import REFERENCE_BONES, from_reference, to_reference
 from motioncodec.heatmap.placement import fill_gaps
 from motioncodec.lapping import analyse, lap, synthesise
@@ -71,19 +71,22 @@ def poses_of(spectra: Sequence[Integers], frames: Sequence[int], step: int) -> F
         (N, 20, 3) of all these frames in body units, with bones that are nearly the reference's.
     """
     mean, basis, _ = components()
-    size = np.float64(2.0 ** (step / STEP_BITS))
-    signals = [synthesise(spectrum * size) for spectrum in spectra]
-    for group in _lapped(spectra, frames):
-        lap(signals[group], [min(one.shape[1], BORDER) for one in spectra[group]], back=True)
+    signals = [synthesise(spectrum.astype(np.float64) * step_of(step)) for spectrum in spectra]
+    _lap(signals, spectra, frames, back=True)
     signal = np.concatenate([one[:count] for one, count in zip(signals, frames)])
     return (signal @ basis.T + mean).reshape(len(signal), -1, 3)
 
 
-def _lapped(spectra: Sequence[Integers], frames: Sequence[int]) -> list[slice]:
-    """Chunks that lap: all but those behind one whose windows reach beyond its frames."""
+def _lap(
+    signals: list[Float64], spectra: Sequence[Integers], frames: Sequence[int], back: bool = False
+) -> None:
+    """Laps the signals of chunks in a row, as :func:`motioncodec.lapping.lap`: all but those behind
+    one whose windows reach beyond its frames."""
+    sizes = [min(one.shape[1], BORDER) for one in spectra]
     whole = [one.shape[0] * one.shape[1] == count for one, count in zip(spectra, frames)]
     starts = [0, *(i + 1 for i, one in enumerate(whole[:-1]) if not one), len(spectra)]
-    return [slice(a, b) for a, b in pairwise(starts)]
+    for start, stop in pairwise(starts):
+        lap(signals[start:stop], sizes[start:stop], back)
 
 
 def find_spectra(
@@ -114,12 +117,11 @@ def find_spectra(
     truth = whole if bones is None else to_reference(whole, bones)
     start = truth.copy()
     start[:, ~seen] = _likely(truth, seen)
-    size = 2.0 ** (step / STEP_BITS)
     mean, basis, _ = components()
 
     def signals(poses: Float64) -> list[Float64]:
         """Components of each chunk, in steps."""
-        return np.split((poses.reshape(len(poses), -1) @ basis) / size, ends)
+        return np.split((poses.reshape(len(poses), -1) @ basis) / step_of(step), ends)
 
     def held(signal: Float64, shape: tuple[int, ...]) -> Float64:
         """The last one up to the end of the windows."""
@@ -128,24 +130,23 @@ def find_spectra(
     def suits(signal: Float64) -> Integers:
         """A first spectrum, with windows that make it cheap."""
         tries = dict.fromkeys(shape_of(len(signal), longer) for longer in range(LONGEST + 1))
-        found = [_thrifty(analyse(held(signal, s), s[1]), step, price) for s in tries]
-        return min(found, key=lambda one: one[1])[0]
+        exact = [analyse(held(signal, shape), shape[1]) for shape in tries]
+        found = [_thrifty(one, step, price) for one in exact]
+        costs = [_cost(*pair, step, price) for pair in zip(exact, found)]
+        return found[int(np.argmin(costs))]
 
     first = signals(start - mean.reshape(-1, 3))
     found = [suits(signal) for signal in first]
     if before is not None:
         found[0] = before
-    sizes = [one.shape[1] for one in found]
-    groups = _lapped(found, frames)
 
     def analysed(parts: list[Float64]) -> list[Float64]:
         parts = [held(part, one.shape) for part, one in zip(parts, found)]
-        for group in groups:
-            lap(parts[group], [min(size, BORDER) for size in sizes[group]])
-        return [analyse(part, size) for part, size in zip(parts, sizes)]
+        _lap(parts, found, frames)
+        return [analyse(part, one.shape[1]) for part, one in zip(parts, found)]
 
     def settled(exact: list[Float64]) -> list[Integers]:
-        out = [_thrifty(one, step, price)[0] for one in exact]
+        out = [_thrifty(one, step, price) for one in exact]
         return out if before is None else [before, *out[1:]]
 
     if len(found) > 1:
@@ -170,21 +171,26 @@ def _likely(truth: Float64, seen: NDArray[np.bool_]) -> Float64:
     return found.reshape(len(truth), -1, 3)
 
 
-def _thrifty(exact: Float64, step: int, price: float) -> tuple[Integers, float]:
+def _thrifty(exact: Float64, step: int, price: float) -> Integers:
     """Coefficients in steps to whole numbers, smaller ones where they save more bits than they do
-    harm: twice, for what a number costs depends on its neighbours; and what they cost with that."""
+    harm: twice, for what a number costs depends on its neighbours."""
     size = np.minimum(np.abs(exact), _MOST)
     top = np.rint(size)
-    out = np.floor(size + 0.4).astype(np.int64)
-    bits = NETWORK.bits
+    out = np.floor(size + 0.4)
     for _ in range(2):
-        which = tables_of(out, step)
-        out = cheapest(size, top, which, bits, price).astype(np.int64)
-    end = int(counts_of(out).max(initial=0)) + 1
-    which = tables_of(out, step)[:, :end]
-    told = bits[which, np.minimum(out[:, :end], bits.shape[1] - 1)]
-    cost = float(((size - out) ** 2).sum() + price * told.sum())
-    return (np.sign(exact) * out).astype(np.int64), cost
+        which = tables_of(out.astype(np.int64), step)
+        out = cheapest(size, top, which, NETWORK.bits, price)
+    return (np.sign(exact) * out).astype(np.int64)
+
+
+def _cost(exact: Float64, found: Integers, step: int, price: float) -> float:
+    """Squared error, in steps, and price of the bits of what coefficients became."""
+    bits, sizes = NETWORK.bits, np.abs(found)
+    end = int(counts_of(found).max(initial=0)) + 1
+    which = tables_of(found, step)[:, :end]
+    told = bits[which, np.minimum(sizes[:, :end], bits.shape[1] - 1)]
+    off = np.minimum(np.abs(exact), _MOST) - sizes
+    return float((off**2).sum() + price * told.sum())
 
 
 __all__ = ["PRICE", "components", "find_spectra", "poses_of"]

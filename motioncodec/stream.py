@@ -370,12 +370,12 @@ class Stream:
         out = np.zeros((stop - start, len(self.skeleton), self.header.dims))
         if not self.covered:
             return out
-        told = self._posed if self.header.spectrum is not None else self._detokenized
+        told = self._synthesised if self.header.spectrum is not None else self._detokenized
         where = self.placement(mine, person, start, stop)
         out[:, self.covered] = where.invert(told(mine, start, stop))[:, self.canonical]
         return out
 
-    def _posed(self, mine: dict[int, PersonChunk], start: int, stop: int) -> Float64:
+    def _synthesised(self, mine: dict[int, PersonChunk], start: int, stop: int) -> Float64:
         """(N, 20, 3) body units at model frames ``start`` to ``stop``, from spectra."""
         assert self.header.spectrum is not None
         low, high = self.margins(mine, start, stop, BORDER)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.entropy import TOTAL, Coder, Frequencies, code_natural, code_signs
+from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -47,6 +48,23 @@ def counts_of(given: Integers) -> Integers:
     there: NDArray[np.bool_] = np.any(given, axis=2)
     last = there.shape[1] - there[:, ::-1].argmax(axis=1)
     return np.where(there.any(axis=1), last, 0)
+
+
+def code_counts(coder: Coder, given: Integers, layer: str) -> Integers:
+    """Writes :func:`counts_of` (W, size, C), or reads as many.
+
+    Raises:
+        ContainerError: there are more than that; it names the ``layer``.
+    """
+    size = given.shape[1]
+    out = np.zeros(len(given), np.int64)
+    for window, count in enumerate(counts_of(given).tolist()):
+        out[window] = coder.bits(count, size.bit_length())
+        if out[window] > size:
+            raise ContainerError(
+                f"{layer}: expected at most {size} frequencies, found {out[window]}"
+            )
+    return out
 
 
 def diagonals(counts: Integers) -> Iterator[tuple[Integers, Integers]]:

@@ -24,13 +24,12 @@ from motioncodec.bitstream.magnitudes import (
     LEVELS,
     SYMBOLS,
     bits_of,
+    code_counts,
     code_magnitudes,
-    counts_of,
     diagonals,
     level_of,
     steps,
 )
-from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -179,11 +178,7 @@ def code_coefficients(
         shared: tables of plain channels, which adapt; None for early files, whose do not.
     """
     windows, size, channels = given.shape
-    counts = np.zeros(windows, np.int64)
-    for window, count in enumerate(counts_of(given).tolist()):
-        counts[window] = count = coder.bits(count, size.bit_length())
-        if count > size:
-            raise ContainerError(f"refinement: expected at most {size} frequencies, found {count}")
+    counts = code_counts(coder, given, "refinement")
     contexts = Contexts((windows, size, channels), jointed)
     sizes = np.abs(given)
     found = np.zeros_like(given)

@@ -7,13 +7,20 @@ their own. Windows are as long as suits the chunk, which is told.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.choosing import FREQUENCIES, SLOTS, STEPS, Chooser, Network
 from motioncodec.bitstream.entropy import Coder, code_signs
-from motioncodec.bitstream.magnitudes import LARGEST, code_magnitudes, counts_of, diagonals
-from motioncodec.errors import ContainerError
+from motioncodec.bitstream.magnitudes import (
+    LARGEST,
+    code_counts,
+    code_magnitudes,
+    counts_of,
+    diagonals,
+)
 
 Integers = NDArray[np.int64]
 
@@ -30,6 +37,16 @@ _CLASS_FROM = np.ceil(8 * (2.0 ** (np.arange(1, FREQUENCIES) / 9) - 1) - 1e-9).a
 
 _LENGTHS = np.array([46, 64, 91, 128, 182, 256, 363])
 """Frequencies in a window from which on it is of the next class."""
+
+
+def step_of(exponent: int) -> float:
+    """A step, in body units, as the header has it."""
+    return float(2.0 ** (exponent / STEP_BITS))
+
+
+def exponent_of(step: float) -> int:
+    """Inverse of :func:`step_of`, at most half of a 32nd of an octave off."""
+    return round(STEP_BITS * math.log2(step))
 
 
 def shape_of(frames: int, longer: int) -> tuple[int, int, int]:
@@ -61,7 +78,7 @@ def tables_of(given: Integers, step: int) -> Integers:
     contexts.put(w, k, np.minimum(np.abs(given[w, k]), LARGEST))
     out[w, k] = contexts.tables(w, k)
     if top < size:
-        # Beyond the last number all is alike but for the frequency's class.
+        # Beyond the last number all is nearly alike but for the frequency's class.
         rest = np.arange(top, size)
         out[:, top:] = contexts.tables(np.full(len(rest), windows - 1), rest)
     return out
@@ -77,15 +94,9 @@ def code_spectrum(coder: Coder, given: Integers, frames: int, step: int) -> Inte
     shapes = [shape_of(frames, longer) for longer in range(LONGEST + 1)]
     longer = coder.bits(shapes.index(given.shape) if not coder.reads else 0, 2)
     windows, size, _ = shapes[longer]
-    if coder.reads:
-        given = np.zeros(shapes[longer], np.int64)
-    counts = np.zeros(windows, np.int64)
-    for window, count in enumerate(counts_of(given).tolist()):
-        counts[window] = count = coder.bits(count, size.bit_length())
-        if count > size:
-            raise ContainerError(f"spectrum: expected at most {size} frequencies, found {count}")
+    given = np.zeros(shapes[longer], np.int64) if coder.reads else given.astype(np.int64)
+    counts = code_counts(coder, given, "spectrum")
     contexts = chooser((windows, size), step)
-    given = given.astype(np.int64)
     sizes, found = np.abs(given), np.zeros_like(given)
     for w, k in diagonals(counts):
         row = code_magnitudes(coder, sizes[w, k], NETWORK.tables[contexts.tables(w, k)])

@@ -183,9 +183,8 @@ def _table(one: dict[str, Any]) -> str:
     people = str(one["people"])
     if one["people_ids"]:
         people += f" ({', '.join(one['people_ids'])})"
-    joints = f"{len(one['joints'])} ({one['skeleton']}), {len(one['covered'])} by the model"
-    if one["spectrum"]:
-        joints = joints.replace("by the model", "in it")
+    joints = f"{len(one['joints'])} ({one['skeleton']}), {len(one['covered'])} "
+    joints += "in it" if one["spectrum"] else "by the model"
     if (one["fingerprint"] is not None or one["spectrum"]) and one["uncovered"]:
         some, more = one["uncovered"][:_NAMED], len(one["uncovered"]) - _NAMED
         joints += f"; outside it: {', '.join(some)}" + (f" and {more} more" if more > 0 else "")
