@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from table_networks import (
-    Block,
     FloatNetwork,
-    Windows,
+    Rows,
     asked,
     at_model_rate,
     fit,
@@ -81,7 +80,7 @@ def left_of(clip: Clip, settings: Settings, step: int) -> list[Part]:
     return out
 
 
-def blocks_of(parts: list[Part], numbers: list[np.ndarray]) -> list[Block]:
+def rows_of(parts: list[Part], numbers: list[np.ndarray]) -> Rows:
     """Magnitudes of bodies' channels."""
     out = []
     for part, given in zip(parts, numbers):
@@ -90,8 +89,9 @@ def blocks_of(parts: list[Part], numbers: list[np.ndarray]) -> list[Block]:
         classes = np.arange(size) * FREQUENCIES // size
         sizes = np.abs(given[..., :SLOTS])
         jointed = part.jointed
-        out.append(Block(sizes, jointed.slots, classes, jointed.depth - 1, jointed.step))
-    return out
+        kind = jointed.depth - 1, jointed.step
+        out.append(Rows.of_neighbours(sizes, jointed.slots, classes, *kind))
+    return Rows.joined(out)
 
 
 def main() -> None:
@@ -141,9 +141,9 @@ def parts_over_spectra(paths: list[Path], rng: np.random.Generator) -> list[Part
 def network_of(kind: choosing.Network, parts: list[Part], steps: int) -> None:
     numbers = [rounded(part.exact) for part in parts]
     network = FloatNetwork(kind)
-    blocks = blocks_of(parts, numbers)
-    fit(Windows(blocks), steps // 3, network)
-    refit_tables(network, blocks)
+    rows = rows_of(parts, numbers)
+    fit(rows, steps // 3, network)
+    refit_tables(network, rows)
     for _ in range(2):
         # What encoders choose depends on the tables, and these on what they choose. A few are
         # left as hard bounds have them.
@@ -151,9 +151,9 @@ def network_of(kind: choosing.Network, parts: list[Part], steps: int) -> None:
             rounded(p.exact) if i % 8 == 0 else thrifty(p.exact, p.posed, PRICE)  # type: ignore[arg-type]
             for i, p in enumerate(parts)
         ]
-        blocks = blocks_of(parts, numbers)
-        fit(Windows(blocks), steps // 3, network)
-        print(f"{refit_tables(network, blocks) / 8e6:.3f} MB of magnitudes", flush=True)
+        rows = rows_of(parts, numbers)
+        fit(rows, steps // 3, network)
+        print(f"{refit_tables(network, rows) / 8e6:.3f} MB of magnitudes", flush=True)
 
 
 def tables_of_others(paths: list[Path]) -> None:

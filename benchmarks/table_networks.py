@@ -5,40 +5,75 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from motioncodec.bitstream import choosing
-from motioncodec.bitstream.choosing import LOGARITHMS, SLOTS, TABLES, Chooser
+from motioncodec.bitstream.choosing import LOGARITHMS, SLOTS, TABLES
 from motioncodec.bitstream.entropy import normalise
 from motioncodec.bitstream.magnitudes import LARGEST, SYMBOLS, counts_of
 from motioncodec.clip import Clip
 from motioncodec.heatmap.placement import MODEL_RATE
 from motioncodec.heatmap.resampling import to_model_rate
 
-G, EMPTY = 16.0, 2
-"""Logarithms are in 16ths; empty windows before the first."""
+G = 16.0
+"""What networks see is in 16ths."""
 
 
 @dataclass
-class Block:
-    """A chunk's magnitudes.
+class Rows:
+    """Rows of magnitudes, and what there is to see of each.
 
     Attributes:
-        sizes: (W, n, 60).
-        slots: channels that there are.
-        classes: (n,) of each frequency.
-        depth, step: of all rows.
+        seen: (N, S, 60), below 256.
+        symbols: (N, 60).
+        there: (N, 60) which of them there are.
+        classes: (N, 3) of frequency, depth and step.
     """
 
-    sizes: np.ndarray
-    slots: Sequence[int]
+    seen: np.ndarray
+    symbols: np.ndarray
+    there: np.ndarray
     classes: np.ndarray
-    depth: int
-    step: int
+
+    @classmethod
+    def joined(cls, some: Sequence[Rows]) -> Rows:
+        return cls(*(np.concatenate([getattr(one, f.name) for one in some]) for f in fields(cls)))
+
+    @classmethod
+    def of_neighbours(
+        cls, sizes: np.ndarray, slots: Sequence[int], classes: np.ndarray, depth: int, step: int
+    ) -> Rows:
+        """Of a chunk's (W, n, 60) magnitudes, of which a network sees those about each.
+
+        Args:
+            slots: channels that there are.
+            classes: (n,) of each frequency.
+            depth, step: of all rows.
+        """
+        known = LOGARITHMS[np.minimum(sizes, LARGEST)].astype(np.uint8)
+        known = np.pad(known, ((2, 0), (3, 1), (0, 0)))
+        counts = counts_of(sizes)
+        w, k = np.repeat(np.arange(len(sizes)), counts), np.concatenate([*map(np.arange, counts)])
+        at = w[:, None] + 2 + choosing.WINDOWS_OFF, k[:, None] + 3 + choosing.FREQUENCIES_OFF
+        there = np.zeros((len(w), SLOTS), bool)
+        there[:, list(slots)] = True
+        rest = np.full(len(w), depth), np.full(len(w), step)
+        symbols = np.minimum(sizes[w, k], SYMBOLS - 1).astype(np.uint8)
+        return cls(known[at], symbols, there, np.stack([classes[k], *rest], axis=1))
+
+    def batch(self, at: np.ndarray) -> dict[str, torch.Tensor]:
+        """Some of them."""
+        k, depth, step = torch.from_numpy(self.classes[at].astype(np.int64)).T
+        return {
+            "near": torch.from_numpy(self.seen[at]).transpose(1, 2).float() / G,
+            "k": k, "depth": depth, "step": step,
+            "symbols": torch.from_numpy(self.symbols[at]).long(),
+            "there": torch.from_numpy(self.there[at]).float(),
+        }  # fmt: skip
 
 
 class FloatNetwork(torch.nn.Module):
@@ -63,7 +98,7 @@ class FloatNetwork(torch.nn.Module):
 
     def scale(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         near = batch["near"]
-        mixed = [near[..., i] @ self.mix[n] for n, i in enumerate(choosing._MIXED)]
+        mixed = [near[..., i] @ self.mix[n] for n, i in enumerate(self.network.mixed)]
         x = torch.cat([near, torch.stack(mixed, -1)], -1)
         row = self.frequency[batch["k"]] + self.depth[batch["depth"]] + self.step[batch["step"]]
         hidden = (x @ self.local + self.channel + row[:, None]).relu()
@@ -131,43 +166,11 @@ def at_model_rate(clip: Clip) -> Clip:
 def save(network: choosing.Network, whole: dict[str, np.ndarray]) -> None:
     path = Path(choosing.__file__).with_name(network.file)
     path.write_bytes(b"".join(whole[name].tobytes() for name in network.shapes))
-    for kept in ("numbers", "tables", "bits"):
+    for kept in ("numbers", "tables", "bits", "_mix"):
         network.__dict__.pop(kept, None)
 
 
-class Windows:
-    """Magnitudes, a window at a time."""
-
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self.given, self.items = [], []
-        for block in blocks:
-            known = LOGARITHMS[np.minimum(block.sizes, LARGEST)].astype(np.float32) / G
-            padded = np.pad(known, ((EMPTY, 0), (3, 1), (0, 0)))
-            there = np.zeros(SLOTS, np.float32)
-            there[list(block.slots)] = 1
-            self.given.append((padded, np.minimum(block.sizes, SYMBOLS - 1), there, block))
-            counts = counts_of(block.sizes)
-            self.items += [(len(self.given) - 1, w, n) for w, n in enumerate(counts) if n]
-
-    def batch(self, chosen: np.ndarray) -> dict[str, torch.Tensor]:
-        out: dict[str, list[np.ndarray]] = {n: [] for n in ("near", "k", "depth", "step",
-                                                            "symbols", "there")}  # fmt: skip
-        for i in chosen:
-            at, w, n = self.items[i]
-            g, sizes, there, block = self.given[at]
-            k, w2 = np.arange(n) + 3, w + EMPTY
-            near = [g[w2, k - 1], g[w2, k - 2], g[w2, k - 3], g[w2 - 1, k], g[w2 - 1, k + 1],
-                    g[w2 - 1, k - 1], g[w2 - 2, k]]  # fmt: skip
-            out["near"].append(np.stack(near, -1))
-            out["k"].append(block.classes[:n])
-            out["depth"].append(np.full(n, block.depth))
-            out["step"].append(np.full(n, block.step))
-            out["symbols"].append(sizes[w, :n])
-            out["there"].append(np.tile(there, (n, 1)))
-        return {name: torch.from_numpy(np.concatenate(rows)) for name, rows in out.items()}
-
-
-def fit(windows: Windows, steps: int, network: FloatNetwork) -> None:
+def fit(rows: Rows, steps: int, network: FloatNetwork) -> None:
     optimiser = torch.optim.Adam(network.parameters(), 4e-3)
     rng = np.random.default_rng(0)
     lately = []
@@ -175,7 +178,7 @@ def fit(windows: Windows, steps: int, network: FloatNetwork) -> None:
         for group in optimiser.param_groups:
             warm = min(1, (step + 1) / 50)
             group["lr"] = 2e-3 * warm * (1 + np.cos(np.pi * step / steps)) + 1e-5
-        loss = network(windows.batch(rng.integers(0, len(windows.items), 16)))
+        loss = network(rows.batch(rng.integers(0, len(rows.symbols), 256)))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -184,22 +187,20 @@ def fit(windows: Windows, steps: int, network: FloatNetwork) -> None:
             print(f"{step + 1}: {np.mean(lately[-500:]):.4f} bits a magnitude", flush=True)
 
 
-def refit_tables(network: FloatNetwork, blocks: Sequence[Block]) -> float:
+def refit_tables(network: FloatNetwork, rows: Rows) -> float:
     """Tables as the rounded network is seen to choose them; bits of all magnitudes."""
     whole = network.whole()
     save(network.network, whole)
+    net = network.network.numbers
     counts = np.zeros((TABLES, SYMBOLS))
-    for block in blocks:
-        windows, size, _ = block.sizes.shape
-        chooser = Chooser(
-            network.network, (windows, size), block.slots, block.classes, block.depth, block.step
-        )
-        w, k = (at.reshape(-1) for at in np.indices((windows, size)))
-        chooser.put(w, k, np.minimum(block.sizes[w, k], LARGEST))
-        which = chooser.tables(w, k).reshape(windows, size, -1)
-        for w, count in enumerate(counts_of(block.sizes)):
-            symbols = np.minimum(block.sizes[w, :count][:, list(block.slots)], SYMBOLS - 1)
-            np.add.at(counts, (which[w, :count], symbols), 1)
+    for start in range(0, len(rows.symbols), 4096):
+        some = slice(start, start + 4096)
+        k, depth, step = rows.classes[some].T
+        same = net["frequency"][k] + net["depth"][depth] + net["step"][step]
+        seen = rows.seen[some].transpose(1, 0, 2).astype(np.float64)
+        which = network.network.choose(seen, slice(None), same)
+        there = rows.there[some]
+        np.add.at(counts, (which[there], rows.symbols[some][there]), 1)
     whole["tables"] = normalise(counts + 200.0 * whole["tables"] / 65536).astype("<i4")
     save(network.network, whole)
     return float((counts * np.log2(65536 / whole["tables"])).sum())

@@ -216,11 +216,11 @@ def _some(clip: Clip) -> Clip:
 
 def _ways(clip: Clip, settings: Settings, mean: float) -> list[Callable[[Clip], bytes | None]]:
     """Ways to keep a mean error: a spectrum, alone or with as much of what it leaves over as it
-    takes; tokens with that, of the preset that suits the error, or where there is more than a body
-    in 3D of those beside it, too; or numbers, which are smaller where the error is small."""
+    takes; tokens with that, of the preset that suits the error and those beside it, where there is
+    more than a body in 3D; or numbers, which are smaller where the error is small."""
     free = _knows_spectra(clip, settings)
     bare = free and min(clip.skeleton.covered) >= 0
-    presets = [settings.chosen(clip)] if bare else _near(settings, clip)
+    presets = [] if bare else _near(settings, clip)
     told = [replace(settings, preset=preset) for preset in presets]
     if free:
         told += [replace(settings, step=step) for step in _UNDER]
@@ -278,7 +278,10 @@ def _in_spectrum(clip: Clip, settings: Settings, mean: float) -> bytes | None:
         more = math.floor(1.15 * STEP_BITS * math.log2(left / error))
         if error <= left:
             best, fine = data, step
-            step += max(more, 1)
+            if not more:
+                # The next step is too coarse, as steps and errors go.
+                break
+            step += more
         else:
             coarse = step
             step += min(more, -1)

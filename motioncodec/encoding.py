@@ -234,7 +234,7 @@ class Encoding:
                     for chunk, spectrum in zip(run, found):
                         if chunk < behind:
                             # All of them are kept, of a clip of hours too.
-                            mine[chunk].spectrum, before = spectrum.astype(np.int32), chunk
+                            mine[chunk].spectrum, before = spectrum.slim(), chunk
 
     def add_links(self) -> None:
         """Finds what carries joints outside the body along, by the first chunk in which somebody

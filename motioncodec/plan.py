@@ -251,6 +251,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         loose=settings.grain is not None,
         terse=settings.lossless or bound > 0,
         spectrum=spectrum,
+        turns=spectrum is not None,
     )
     header.check_size(len(clip.skeleton))
     return header, weights

@@ -24,7 +24,17 @@ from numpy.typing import NDArray
 
 from motioncodec.bitstream.choosing import SLOTS
 from motioncodec.bitstream.magnitudes import cheapest, counts_of
-from motioncodec.bitstream.spectrum import LONGEST, NETWORK, shape_of, step_of, tables_of
+from motioncodec.bitstream.spectrum import (
+    LONGEST,
+    NETWORK,
+    Spectrum,
+    shape_of,
+    step_of,
+    tables_of,
+    turning,
+)
+from motioncodec.bitstream.turning import FRACTION
+from motioncodec.bitstream.turning import NETWORK as TURNING
 from motioncodec.heatmap.bones import REFERENCE_BONES, from_reference, to_reference
 from motioncodec.heatmap.placement import fill_gaps
 from motioncodec.lapping import analyse, lap, synthesise
@@ -45,6 +55,9 @@ about it is a second each."""
 _MOST = 1 << 20
 """Magnitudes are no larger."""
 
+_LEAST = 0.3
+"""Frequencies whose coefficients are all within so many steps are not looked at."""
+
 
 @cache
 def components() -> tuple[Float64, Float64, Float64]:
@@ -59,11 +72,11 @@ def components() -> tuple[Float64, Float64, Float64]:
     return mean / 2.0**13, basis.reshape(SLOTS, SLOTS) / 2.0**15, spread / 2.0**13
 
 
-def poses_of(spectra: Sequence[Integers], frames: Sequence[int], step: int) -> Float64:
+def poses_of(vectors: Sequence[Integers], frames: Sequence[int], step: int) -> Float64:
     """Spectra of chunks in a row to poses.
 
     Args:
-        spectra: (W, n, 60) of each.
+        vectors: (W, n, 60) of each, as :class:`motioncodec.bitstream.spectrum.Spectrum` has them.
         frames: model frames in each.
         step: exponent of 2^(step / 32).
 
@@ -71,20 +84,24 @@ def poses_of(spectra: Sequence[Integers], frames: Sequence[int], step: int) -> F
         (N, 20, 3) of all these frames in body units, with bones that are nearly the reference's.
     """
     mean, basis, _ = components()
-    signals = [synthesise(spectrum.astype(np.float64) * step_of(step)) for spectrum in spectra]
-    _lap(signals, spectra, frames, back=True)
+    size = step_of(step) / (1 << FRACTION)
+    signals = [synthesise(one.astype(np.float64) * size) for one in vectors]
+    _lap(signals, [one.shape for one in vectors], frames, back=True)
     signal = np.concatenate([one[:count] for one, count in zip(signals, frames)])
     return (signal @ basis.T + mean).reshape(len(signal), -1, 3)
 
 
 def _lap(
-    signals: list[Float64], spectra: Sequence[Integers], frames: Sequence[int], back: bool = False
+    signals: list[Float64],
+    shapes: Sequence[tuple[int, ...]],
+    frames: Sequence[int],
+    back: bool = False,
 ) -> None:
     """Laps the signals of chunks in a row, as :func:`motioncodec.lapping.lap`: all but those behind
     one whose windows reach beyond its frames."""
-    sizes = [min(one.shape[1], BORDER) for one in spectra]
-    whole = [one.shape[0] * one.shape[1] == count for one, count in zip(spectra, frames)]
-    starts = [0, *(i + 1 for i, one in enumerate(whole[:-1]) if not one), len(spectra)]
+    sizes = [min(size, BORDER) for _, size, _ in shapes]
+    whole = [windows * size == count for (windows, size, _), count in zip(shapes, frames)]
+    starts = [0, *(i + 1 for i, one in enumerate(whole[:-1]) if not one), len(shapes)]
     for start, stop in pairwise(starts):
         lap(signals[start:stop], sizes[start:stop], back)
 
@@ -94,8 +111,8 @@ def find_spectra(
     bones: Float64 | None,
     step: int,
     price: float,
-    before: Integers | None = None,
-) -> list[Integers]:
+    before: Spectrum | None = None,
+) -> list[Spectrum]:
     """Inverse of :func:`poses_of`, at the least of squared error and price of its bits as far as
     it is found.
 
@@ -127,37 +144,55 @@ def find_spectra(
         """The last one up to the end of the windows."""
         return signal[np.minimum(np.arange(shape[0] * shape[1]), len(signal) - 1)]
 
-    def suits(signal: Float64) -> Integers:
-        """A first spectrum, with windows that make it cheap."""
-        tries = dict.fromkeys(shape_of(len(signal), longer) for longer in range(LONGEST + 1))
+    def suits(signal: Float64) -> tuple[int, ...]:
+        """Windows that make it cheap, as far as that shows without bases that turn."""
+        tries = list(dict.fromkeys(shape_of(len(signal), longer) for longer in range(LONGEST + 1)))
+        if len(tries) == 1:
+            return tries[0]
         exact = [analyse(held(signal, shape), shape[1]) for shape in tries]
-        found = [_thrifty(one, step, price) for one in exact]
-        costs = [_cost(*pair, step, price) for pair in zip(exact, found)]
-        return found[int(np.argmin(costs))]
+        costs = [_cost(one, _thrifty(one, step, price), step, price) for one in exact]
+        return tries[int(np.argmin(costs))]
 
     first = signals(start - mean.reshape(-1, 3))
-    found = [suits(signal) for signal in first]
+    shapes = [suits(signal) for signal in first]
     if before is not None:
-        found[0] = before
+        shapes[0] = before.numbers.shape
 
     def analysed(parts: list[Float64]) -> list[Float64]:
-        parts = [held(part, one.shape) for part, one in zip(parts, found)]
-        _lap(parts, found, frames)
-        return [analyse(part, one.shape[1]) for part, one in zip(parts, found)]
+        parts = [held(part, shape) for part, shape in zip(parts, shapes)]
+        _lap(parts, shapes, frames)
+        return [analyse(part, shape[1]) for part, shape in zip(parts, shapes)]
 
-    def settled(exact: list[Float64]) -> list[Integers]:
-        out = [_thrifty(one, step, price) for one in exact]
-        return out if before is None else [before, *out[1:]]
+    def settled(exact: list[Float64]) -> list[Spectrum]:
+        rest = exact if before is None else exact[1:]
+        out = [_turned(one, step, price) for one in rest]
+        return out if before is None else [before, *out]
 
-    if len(found) > 1:
-        found = settled(analysed(first))
+    exact = analysed(first)
+    found = settled(exact)
     for _ in range(ROUNDS):
-        poses = poses_of(found, frames, step)
+        vectors = [one.vectors for one in found]
+        poses = poses_of(vectors, frames, step)
         if rigid is not None:
             poses = from_reference(poses, rigid)
         off = analysed(signals(np.where(there, truth - poses, 0.0)))
-        found = settled([one + more for one, more in zip(found, off)])
+        found = settled([one / (1 << FRACTION) + more for one, more in zip(vectors, off)])
     return found
+
+
+def _turned(exact: Float64, step: int, price: float) -> Spectrum:
+    """Coefficients in steps to a spectrum, row by row as it is written: numbers are smaller where
+    that saves more bits than it does harm."""
+    bases = turning(exact.shape[:2], step)
+    numbers = np.zeros(exact.shape, np.int64)
+    for w, k in bases.walk(counts_of(np.abs(exact).max(axis=2, keepdims=True) > _LEAST)):
+        given = bases.turned(w, exact[w, k])
+        size = np.minimum(np.abs(given), _MOST)
+        which = bases.tables(w, k)
+        out = cheapest(size, np.rint(size), which, TURNING.bits, price)
+        numbers[w, k] = np.sign(given) * out
+        bases.put(w, k, numbers[w, k])
+    return Spectrum(numbers, bases.vectors)
 
 
 def _likely(truth: Float64, seen: NDArray[np.bool_]) -> Float64:

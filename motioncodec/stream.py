@@ -206,7 +206,8 @@ class Stream:
             self.header.lossless, self.header.stride, self.extra if self.header.adaptive else (),
             self.header.learned, self.header.spaced, self.header.terse,
             None if self.header.spectrum is None
-            else (self.header.steps(chunk, 1), self.header.spectrum, self.header.depth),
+            else (self.header.steps(chunk, 1), self.header.spectrum, self.header.depth,
+                  self.header.turns),
         )  # fmt: skip
 
     @cached_property
@@ -380,9 +381,9 @@ class Stream:
         assert self.header.spectrum is not None
         low, high = self.margins(mine, start, stop, BORDER)
         near = self.neighbours(low, high)
-        spectra = [one.spectrum for one in map(mine.get, near) if one and one.spectrum is not None]
+        spectra = [one.spectrum for one in map(mine.get, near) if one and one.spectrum]
         frames = [self.header.steps(chunk, 1) for chunk in near]
-        poses = poses_of(spectra, frames, self.header.spectrum)
+        poses = poses_of([one.vectors for one in spectra], frames, self.header.spectrum)
         # The last frame is held up to the end of its windows.
         first = near[0] * self.header.chunk
         poses = poses[np.minimum(np.arange(start - first, stop - first), len(poses) - 1)]

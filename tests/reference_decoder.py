@@ -15,9 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-TABLES = json.loads(
-    (Path(__file__).parents[1] / "motioncodec" / "bitstream" / "tables.json").read_text()
-)
+BITSTREAM = Path(__file__).parents[1] / "motioncodec" / "bitstream"
+TABLES = json.loads((BITSTREAM / "tables.json").read_text())
 
 MASK = (1 << 64) - 1
 MAX_KNOT = (1 << 40) - 1
@@ -392,13 +391,13 @@ PARENTS = [-1, 0, 1, 2, 3, 4, 2, 6, 7, 2, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18]
 
 
 @cache
-def network_numbers(file: str, depths: int) -> dict[str, Any]:
+def network_numbers(file: str, depths: int, local: int = 10) -> dict[str, Any]:
     """8.9: the arrays of channels.bin, and of others like it."""
-    raw = (Path(__file__).parents[1] / "motioncodec" / "bitstream" / file).read_bytes()
+    raw = (BITSTREAM / file).read_bytes()
     flat = [int.from_bytes(raw[i : i + 4], "little", signed=True) for i in range(0, len(raw), 4)]
     out: dict[str, Any] = {}
     for name, sizes in {
-        "mix": (3, 60, 60), "local": (10, 32), "channel": (60, 32), "frequency": (64, 32),
+        "mix": (3, 60, 60), "local": (local, 32), "channel": (60, 32), "frequency": (64, 32),
         "depth": (depths, 32), "step": (21, 32), "middle": (32, 16), "middle_bias": (16,),
         "last": (16,), "last_bias": (1,), "tables": (48, 18),
     }.items():  # fmt: skip
@@ -411,6 +410,22 @@ def network_numbers(file: str, depths: int) -> dict[str, Any]:
         out[name] = part
     assert not flat
     return out
+
+
+def chosen(
+    net: dict[str, Any], seen: list[int], slot: int, frequency: int, depth: int, step: int
+) -> list[int]:
+    """8.9: the table of a slot."""
+    more = zip(
+        times(seen, net["local"]), net["channel"][slot], net["frequency"][frequency],
+        net["depth"][depth], net["step"][step],
+    )  # fmt: skip
+    h = [limited(sum(parts), 10, 4095) for parts in more]
+    h = [limited(a + b, 10, 4095)
+         for a, b in zip(times(h, net["middle"]), net["middle_bias"])]  # fmt: skip
+    last = sum(a * b for a, b in zip(h, net["last"])) + net["last_bias"][0]
+    found: list[int] = net["tables"][limited(last, 14, 47)]
+    return found
 
 
 def limited(number: int, shift: int, most: int) -> int:
@@ -455,19 +470,8 @@ def coefficients(
              logarithms(w - 2, k)]  # fmt: skip
         for i, mix in zip((0, 1, 3), net["mix"]):
             v.append([n >> 8 for n in times(v[i], mix)])
-        found = []
-        for i in slots:
-            sums = times([row[i] for row in v], net["local"])
-            more = zip(
-                sums, net["channel"][i], net["frequency"][class_of(k, size)],
-                net["depth"][depth - 1], net["step"][step],
-            )  # fmt: skip
-            h = [limited(sum(parts), 10, 4095) for parts in more]
-            h = [limited(a + b, 10, 4095)
-                 for a, b in zip(times(h, net["middle"]), net["middle_bias"])]  # fmt: skip
-            last = sum(a * b for a, b in zip(h, net["last"])) + net["last_bias"][0]
-            found.append(net["tables"][limited(last, 14, 47)])
-        return found
+        at = class_of(k, size), depth - 1, step
+        return [chosen(net, [row[i] for row in v], i, *at) for i in slots]
 
     def for_plain(w: int, k: int) -> list[tuple[int, int]]:
         found = []
@@ -483,14 +487,14 @@ def coefficients(
         for places, find in ((slots, for_slots), (range(first, channels), for_plain)):
             if not places:
                 continue
-            chosen = [(w, k, c, row) for w, k in rows for c, row in zip(places, find(w, k))]
+            under = [(w, k, c, row) for w, k in rows for c, row in zip(places, find(w, k))]
             got = [
                 coder.table(tables.frequencies[row] if find is for_plain else row)
-                for *_, row in chosen
+                for *_, row in under
             ]
             if later and find is for_plain:
-                tables.adapt([(row, symbol) for (*_, row), symbol in zip(chosen, got)])
-            for (w, k, c, _), symbol in zip(chosen, got):
+                tables.adapt([(row, symbol) for (*_, row), symbol in zip(under, got)])
+            for (w, k, c, _), symbol in zip(under, got):
                 out[w][k][c] = symbol + (coder.natural() if symbol == 17 else 0)
     for window in out:
         for row in window:
@@ -500,8 +504,8 @@ def coefficients(
     return out
 
 
-def spectrum(coder: Range, frames: int, step: int) -> list[list[list[int]]]:
-    """8.16: spectrum[window][frequency][component]."""
+def spectrum(coder: Range, frames: int, step: int) -> dict[str, Any]:
+    """8.16: numbers[window][frequency][component], and vectors, in 64ths."""
     longer = coder.bits(2)
     windows = max((frames + 32 * 2**longer) // (64 * 2**longer), 1)
     size = 2 * -(-frames // (2 * windows))
@@ -513,10 +517,148 @@ def spectrum(coder: Range, frames: int, step: int) -> list[list[list[int]]]:
         return sum((q + 8) ** 9 >= 8**9 * 2**i for i in range(1, 64))
 
     none = Adaptive.of_plain()
-    return coefficients(
+    numbers = coefficients(
         coder, windows, size, 60, none, False, range(60), length + 1, kind,
         ("spectrum.bin", 8), class_of,
     )  # fmt: skip
+    return {"numbers": numbers, "vectors": [[[64 * n for n in row] for row in w] for w in numbers]}
+
+
+def turning(coder: Range, frames: int, step: int) -> dict[str, Any]:
+    """8.17: numbers[window][frequency][component], and vectors as these."""
+    longer = coder.bits(2)
+    windows = max((frames + 32 * 2**longer) // (64 * 2**longer), 1)
+    size = 2 * -(-frames // (2 * windows))
+    length = sum(size >= n for n in (46, 64, 91, 128, 182, 256, 363))
+    kind = min(max((step + 192) // 8, 0), 20)
+    counts = [coder.bits(size.bit_length()) for _ in range(windows)]
+    if max(counts) > size:
+        raise Refused("frequencies")
+    net, every = network_numbers("turning.bin", 8, 12), range(60)
+    raw = (BITSTREAM / "bands.bin").read_bytes()
+    words = [n for (n,) in struct.iter_unpack("<i", raw[: 4 * 549])]
+    alike, spreads = words[:9], [words[9 + 60 * b :][:60] for b in range(9)]
+    halves = [n for (n,) in struct.iter_unpack("<h", raw[4 * 549 :])]
+    usual = [[halves[3600 * b + 60 * i :][:60] for i in every] for b in range(9)]
+    limits = 12, 35, 70, 120, 200, 320, 500, 800
+    band = [0] + [max(sum(n * 2 * size <= 1500 * (2 * k + 1) for n in limits), 1)
+                  for k in range(1, size)]  # fmt: skip
+    starts = [0, 1]
+    while starts[-1] < size:
+        starts.append(max(starts[-1] + 1, (5 * starts[-1] + 3) // 4))
+    about = [(0, -j, 0.85 ** (j - 1)) for j in range(1, 25)]
+    about += [
+        (-1, 0, 1.0),
+        (-1, 1, 0.8),
+        (-1, -1, 0.8),
+        (-2, 0, 0.6),
+        (-2, 1, 0.48),
+        (-2, -1, 0.48),
+    ]
+    none = [0] * 60
+    numbers = [[none for _ in range(size)] for _ in range(windows)]
+    vectors = [[none for _ in range(size)] for _ in range(windows)]
+    bases: dict[int, list[list[int]]] = {}
+    firsts: dict[int, list[list[int]]] = {}
+    told: dict[int, tuple[list[int], int]] = {}
+
+    def known(w: int, k: int) -> list[int]:
+        inside = w >= 0 and 0 <= k < size
+        return [min(max(x, -(2**18)), 2**18) for x in vectors[w][k]] if inside else none
+
+    def product(rows: list[list[int]], by: list[list[int]]) -> list[list[int]]:
+        return [times(row, by) for row in rows]
+
+    def dot(one: list[int], two: list[int]) -> int:
+        return sum(a * b for a, b in zip(one, two))
+
+    def make(w: int, k: int) -> None:
+        own = usual[band[k]]
+        near, weight = [], 64
+        for dw, dk, g in about:
+            if w + dw >= 0 and 0 <= k + dk < size and (k + dk > 0) == (k > 0):
+                a = alike[band[k + dk]] * round(256 * math.sqrt(g))
+                near.append([nearest(x * a, 16) for x in known(w + dw, k + dk)])
+                weight += round(256 * g)
+        digits = max((abs(x) for z in near for x in z), default=0).bit_length()
+        c = max(digits - 20, 0)
+        near = [[nearest(x, c) for x in z] for z in near]
+        s = [[sum(z[x] * z[y] for z in near) for y in every] for x in every]
+        total = sum(s[x][x] for x in every)
+        shift = total.bit_length() - 26
+        whole = nearest(total, shift) if total else 2**26
+        for x in every:
+            for y in every:
+                p = sum(v[x] * r * v[y] for v, r in zip(own, spreads[band[k]]))
+                s[x][y] = nearest(s[x][y], shift) + nearest(nearest(p, 28) * 32 * whole, 26)
+            s[x][x] += 256
+        q = own
+        if total:
+            start = bases[w] if k > 1 else own
+            if k == 1 and w and any(vectors[w - 1][1]):
+                start = firsts[w - 1]
+            left = [[nearest(x, 4) for x in row] for row in product(start, s)]
+            q = []
+            while left:
+                h, *left = left
+                h = [nearest(x, max(map(abs, h)).bit_length() - 23) for x in h]
+                long = max(math.sqrt(dot(h, h)), 1.0)
+                unit = [round(x * 2**14 / long) for x in h]
+                square = max(dot(unit, unit), 1)
+                for i, row in enumerate(left):
+                    along = round(float(dot(row, unit) * 2**14) / square)
+                    left[i] = [x - nearest(along * u, 14) for x, u in zip(row, unit)]
+                q.append(unit)
+            for _ in range(2):
+                inner = [[nearest(dot(one, two), 14) for two in q] for one in q]
+                q = [[nearest(3 * x * 2**14 - y, 15) for x, y in zip(*rows)]
+                     for rows in zip(q, product(inner, q))]  # fmt: skip
+        ends = [[nearest(x, 10) for x in row] for row in product(q, s)]
+        pairs = sorted(((dot(e, v), v) for e, v in zip(ends, q)), key=lambda pair: -pair[0])
+        bases[w] = [v for _, v in pairs]
+        if k == 1:
+            firsts[w] = bases[w]
+        energy = float(total * 4**c) * 2**16 / weight / alike[band[k]] ** 2
+        v7 = [sum(v >= 2 ** (20 + j / 8) for j in range(1, 193)) for v, _ in pairs]
+        told[w] = v7, sum(energy >= math.ceil(16 * (2 ** (j / 8) - 1)) for j in range(1, 193))
+
+    def tables(w: int, k: int) -> list[list[int]]:
+        where = [(w, k - 1), (w, k - 2), (w, k - 3), (w - 1, k), (w - 1, k + 1), (w - 1, k - 1),
+                 (w - 2, k)]  # fmt: skip
+        v = []
+        for at in where:
+            turned = [abs(nearest(dot(known(*at), q), 16)) for q in bases[w]]
+            v.append([sum(x >= 16 * (2 ** (j / 16) - 1) for j in range(1, 193)) for x in turned])
+        v += [told[w][0], [told[w][1]] * 60]
+        for i, mix in zip((0, 1, 3), net["mix"]):
+            v.append([n >> 8 for n in times(v[i], mix)])
+        q = 512 * k // size
+        class_of = sum((q + 8) ** 9 >= 8**9 * 2**i for i in range(1, 64))
+        return [chosen(net, [row[i] for row in v], i, class_of, length, kind) for i in every]
+
+    for t in range(len(starts) + 2 * windows):
+        some = [(w, starts[t - 2 * w], starts[t - 2 * w + 1]) for w in range(windows)
+                if 0 <= t - 2 * w < len(starts) - 1 and starts[t - 2 * w] < counts[w]]  # fmt: skip
+        for w, start, _ in some:
+            make(w, start)
+        for more in range(size):
+            rows = [(w, a + more) for w, a, b in some if a + more < min(b, counts[w])]
+            which = [table for w, k in rows for table in tables(w, k)]
+            found = [coder.table(table) for table in which]
+            found = [n + (coder.natural() if n == 17 else 0) for n in found]
+            found = [-n if n and coder.table(EVEN) else n for n in found]
+            for i, (w, k) in enumerate(rows):
+                numbers[w][k] = found[60 * i : 60 * i + 60]
+                vectors[w][k] = [nearest(x, 8) for x in times(numbers[w][k], bases[w])]
+    return {"numbers": numbers, "vectors": vectors}
+
+
+def nearest(x: int, bits: int) -> int:
+    """< x / 2^bits >."""
+    if bits <= 0:
+        return x << -bits
+    whole, rest = x >> bits, x & ((1 << bits) - 1)
+    return whole + (2 * rest > 1 << bits or (2 * rest == 1 << bits and whole & 1))
 
 
 def corrections(
@@ -1280,7 +1422,7 @@ def chunk(
     later: bool = False,
     spaced: bool = False,
     terse: bool = False,
-    spectral: tuple[int, int, int] | None = None,
+    spectral: tuple[int, int, int, bool] | None = None,
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
@@ -1317,7 +1459,8 @@ def chunk(
                 one = Learned(tensors)
                 known.append((one, one.read(coder, count, known)))
             if spectral:
-                person["spectrum"] = spectrum(coder, *spectral[:2])
+                read = turning if spectral[3] else spectrum
+                person["spectrum"] = read(coder, *spectral[:2])
             else:
                 person["tokens"] = [[list(slot) for slot in zip(*found)] for _, found in known]
         if extra and not in_numbers:

@@ -255,7 +255,7 @@ def test_a_mean_costs_less_where_bones_are_rigid() -> None:
     sizes = []
     for clip in (kick, replace(kick, keypoints=kick.keypoints + off)):
         data = io.BytesIO()
-        sizes.append(encode_clip(clip, data, Settings(mean_error=15.0)))
+        sizes.append(encode_clip(clip, data, Settings("f16", mean_error=15.0)))
         data.seek(0)
         stream = Stream(data)
         (one,) = dict(stream._load(range(1), 0))[0]

@@ -17,7 +17,16 @@ from motioncodec.bitstream.choosing import LOGARITHMS, SLOTS
 from motioncodec.bitstream.entropy import Decoder as RangeDecoder
 from motioncodec.bitstream.entropy import Encoder
 from motioncodec.bitstream.header import Header
-from motioncodec.bitstream.spectrum import LONGEST, classes_of, code_spectrum, shape_of
+from motioncodec.bitstream.magnitudes import counts_of
+from motioncodec.bitstream.spectrum import (
+    LONGEST,
+    Spectrum,
+    classes_of,
+    code_spectrum,
+    shape_of,
+    turning,
+)
+from motioncodec.bitstream.turning import BANDS, ONE, bands_of, groups_of, prior
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder, Settings, encode_clip
 from motioncodec.errors import ContainerError, MotionCodecError, UsageError
@@ -83,20 +92,27 @@ def test_classes_are_within_the_network() -> None:
 @given(
     frames=st.integers(1, 200), longer=st.integers(0, LONGEST), step=st.integers(-320, 0),
     spread=st.sampled_from([0.0, 0.2, 2.0, 300.0, 1e7]), seed=st.integers(0, 999),
+    turns=st.booleans(),
 )  # fmt: skip
-@settings(max_examples=40, deadline=None)
-def test_spectra_round_trip(frames: int, longer: int, step: int, spread: float, seed: int) -> None:
+@settings(max_examples=60, deadline=None)
+def test_spectra_round_trip(
+    frames: int, longer: int, step: int, spread: float, seed: int, turns: bool
+) -> None:
     rng = np.random.default_rng(seed)
     shape = shape_of(frames, longer)
     fall = np.exp(-np.arange(shape[1]) / 9)[:, None]
     given = np.rint(rng.laplace(0, max(spread, 1e-9), shape) * fall).astype(np.int64)
     coder = Encoder()
-    code_spectrum(coder, given, frames, step)
-    blank = np.zeros(shape_of(frames, 0), np.int64)
-    found = code_spectrum(RangeDecoder(coder.finish()), blank, frames, step)
+    told = code_spectrum(coder, Spectrum(given, given), frames, step, turns)
+    blank = Spectrum.empty(frames)
+    found = code_spectrum(RangeDecoder(coder.finish()), blank, frames, step, turns)
     # Windows that are as many for two lengths are told as the first of them.
-    assert found.shape == given.shape
-    np.testing.assert_array_equal(found, given)
+    assert found.numbers.shape == given.shape
+    np.testing.assert_array_equal(found.numbers, given)
+    np.testing.assert_array_equal(found.vectors, told.vectors)
+    # Vectors are as long as the numbers: bases are orthonormal, but for what rounding leaves.
+    long = np.linalg.norm(found.vectors / 64.0, axis=2)
+    np.testing.assert_allclose(long, np.linalg.norm(given, axis=2), rtol=2e-3, atol=0.1)
 
 
 def test_more_frequencies_than_there_are_are_refused() -> None:
@@ -104,7 +120,68 @@ def test_more_frequencies_than_there_are_are_refused() -> None:
     coder.bits(0, 2)
     coder.bits(63, 6)
     with pytest.raises(ContainerError, match="at most 34 frequencies, found 63"):
-        code_spectrum(RangeDecoder(coder.finish()), np.zeros((1, 34, 60), np.int64), 34, -85)
+        code_spectrum(RangeDecoder(coder.finish()), Spectrum.empty(34), 34, -85, True)
+
+
+def test_bands_cover_all_frequencies() -> None:
+    given = prior()
+    for i in range(len(BANDS) + 1):
+        unit = given.bases[i] / 2.0**ONE
+        assert np.abs(unit @ unit.T - np.eye(SLOTS)).max() < 1e-3
+        assert np.isclose(np.trace(given.covariances[i]), 2.0**20, rtol=1e-3)
+    for size in (2, 64, 66, 512, 1024):
+        bands = bands_of(size)
+        assert bands[0] == 0
+        assert (np.diff(bands) >= 0).all()
+        assert 1 <= bands[1] <= bands[-1] <= len(BANDS)
+        groups = groups_of(size)
+        assert groups[:2] == [0, 1]
+        assert groups == sorted(set(groups))
+        assert groups[-1] < size
+
+
+@given(
+    seed=st.integers(0, 999), windows=st.integers(1, 4), size=st.integers(1, 40),
+    spread=st.sampled_from([0.3, 3.0, 1e3, 1e6]), rank=st.integers(1, 60),
+)  # fmt: skip
+@settings(max_examples=25, deadline=None)
+def test_bases_stay_orthonormal_whatever_they_follow(
+    seed: int, windows: int, size: int, spread: float, rank: int
+) -> None:
+    """And do not depend on how far somebody walks beyond what is there."""
+    rng = np.random.default_rng(seed)
+    given = np.rint(rng.laplace(0, spread, (windows, size, SLOTS))).astype(np.int64)
+    given[..., rank:] = 0
+    given[rng.random((windows, size)) < 0.3] = 0
+    bases = []
+    for counts in (counts_of(given), np.full(windows, size)):
+        found, some = turning((windows, size), -100), {}
+        for w, k in found.walk(counts):
+            for window, frequency, base in zip(w.tolist(), k.tolist(), found.bases[w]):
+                unit = base / 2.0**ONE
+                assert np.abs(unit @ unit.T - np.eye(SLOTS)).max() < 2e-3
+                some[window, frequency] = base, found.tables(w, k)[w.tolist().index(window)]
+            found.put(w, k, given[w, k])
+        bases.append(some)
+    fewer, more = bases
+    for at, pair in fewer.items():
+        for one, other in zip(pair, more[at]):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_what_moves_along_one_direction_comes_out_in_one_number() -> None:
+    """Once it is known where to: the first rows tell it, later ones use it."""
+    rng = np.random.default_rng(3)
+    along = rng.normal(0, 1, SLOTS)
+    along /= np.linalg.norm(along)
+    exact = rng.normal(0, 40, (2, 30, 1)) * along
+    bases = turning((2, 30), -100)
+    shares = []
+    for w, k in bases.walk(np.array([30, 30])):
+        found = bases.turned(w, exact[w, k])
+        shares += (found[:, 0] ** 2 / (found**2).sum(axis=1)).tolist()
+        bases.put(w, k, np.rint(found).astype(np.int64))
+    assert np.median(shares[20:]) > 0.95
 
 
 # -- poses -----------------------------------------------------------------------------------------
@@ -115,12 +192,12 @@ def still(frames: int = 40) -> np.ndarray:
     mean = components()[0].reshape(1, -1, 3).repeat(frames, axis=0)
     bones = np.where(REFERENCE_BONES > 0, REFERENCE_BONES, np.nan)
     spectrum = find_spectra([mean], bones, -160, 0.1)
-    return poses_of(spectrum, [frames], -160)
+    return poses_of([spectrum[0].vectors], [frames], -160)
 
 
 def test_the_mean_pose_is_nothing() -> None:
     mean = components()[0].reshape(1, -1, 3).repeat(50, axis=0)
-    assert not find_spectra([mean], None, -80, 0.17)[0].any()
+    assert not find_spectra([mean], None, -80, 0.17)[0].numbers.any()
 
 
 def test_a_finer_step_comes_nearer(jump: Clip) -> None:
@@ -136,8 +213,8 @@ def test_what_is_missing_throughout_costs_next_to_nothing() -> None:
         less = points.copy()
         less[:, CANONICAL.index(joint)] = np.nan
         found = find_spectra([less], None, -100, 0.17)
-        assert np.abs(found[0]).sum() <= 1.2 * np.abs(whole).sum() + 8
-        back = poses_of(found, [40], -100)
+        assert np.abs(found[0].numbers).sum() <= 1.2 * np.abs(whole.numbers).sum() + 8
+        back = poses_of([found[0].vectors], [40], -100)
         assert np.nanmean(np.linalg.norm(back - less, axis=-1)) < 0.05
 
 
@@ -279,8 +356,13 @@ def test_a_bound_takes_no_harm(jump: Clip) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{70: 1}, {70: -321}, {70: -80, 7: 14}, {70: -80, 6: 2}, {70: True}, {70: -80, 65: 1}]
-)
+    "wrong",
+    [
+        {70: 1}, {70: -321}, {70: -80, 7: 14}, {70: -80, 6: 2}, {70: True}, {70: -80, 65: 1},
+        {71: 1}, {71: -321}, {71: -80, 7: 14}, {71: -80, 6: 2}, {71: True}, {71: -80, 65: 1},
+        {70: -80, 71: -80},
+    ],
+)  # fmt: skip
 def test_headers_that_cannot_be_are_refused(wrong: dict[int, object]) -> None:
     packed = {0: 10, 11: 0, **wrong}
     with pytest.raises(ContainerError, match="header"):

@@ -46,17 +46,21 @@ class Network:
     Attributes:
         file: beside this one: 32-bit numbers, signed and little-endian, one array after another.
         depths: classes of whatever else there is to know about a row.
+        seen: how many numbers it sees for each magnitude.
+        mixed: those of them of which it sees mixtures over channels, too.
     """
 
     file: str
     depths: int
+    seen: int = 7
+    mixed: tuple[int, ...] = (0, 1, 3)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """What the file holds."""
         return {
-            "mix": (3, SLOTS, SLOTS),
-            "local": (10, HIDDEN),
+            "mix": (len(self.mixed), SLOTS, SLOTS),
+            "local": (self.seen + len(self.mixed), HIDDEN),
             "channel": (SLOTS, HIDDEN),
             "frequency": (FREQUENCIES, HIDDEN),
             "depth": (self.depths, HIDDEN),
@@ -89,6 +93,31 @@ class Network:
         """(TABLES, SYMBOLS) bits of a magnitude and its sign."""
         return bits_of(self.tables)
 
+    @cached_property
+    def _mix(self) -> Float64:
+        return self.numbers["mix"] * 2.0**-MIX_SHIFT
+
+    def choose(self, given: Float64, slots: Integers | slice, rows: Float64) -> Integers:
+        """(n, slots) tables.
+
+        Args:
+            given: (seen, n, SLOTS) what it sees.
+            slots: channels that there are.
+            rows: (n, HIDDEN) what is the same for all of a row.
+        """
+        net = self.numbers
+        seen = np.concatenate([given, np.floor(np.matmul(given[list(self.mixed)], self._mix))])
+        seen = seen[:, :, slots]
+        hidden = (seen.reshape(len(seen), -1).T @ net["local"]).reshape(*seen.shape[1:], -1)
+        hidden += net["channel"][slots]
+        hidden += rows[:, None]
+        hidden = _layer(hidden) @ net["middle"]
+        hidden += net["middle_bias"]
+        out = _layer(hidden) @ net["last"]
+        out += net["last_bias"]
+        out *= 2.0**-LAST_SHIFT
+        return floored(out, TABLES - 1).astype(np.int64)
+
 
 class Chooser:
     """Magnitudes that are known, and which tables their neighbours have.
@@ -115,9 +144,7 @@ class Chooser:
         net = network.numbers
         self._known = np.zeros((windows + 2, size + 4, SLOTS))
         self._slots = np.array(slots, np.int64)
-        self._own = net["channel"][self._slots]
         self._rows = net["frequency"][classes] + (net["depth"][depth] + net["step"][step])
-        self._mix = net["mix"] * 2.0**-MIX_SHIFT
 
     def put(self, window: Integers, k: Integers, magnitudes: Integers) -> None:
         """Notes (n, SLOTS) magnitudes of some windows' frequencies, at most :data:`LARGEST`."""
@@ -125,30 +152,13 @@ class Chooser:
 
     def tables(self, window: Integers, k: Integers) -> Integers:
         """(n, slots) tables for some windows' frequencies."""
-        net, g = self.network.numbers, self._known
-        w, at = window + 2, k + 3
-        seen = np.empty((len(net["local"]), len(w), SLOTS))
-        seen[:7] = g[w + _WINDOWS_OFF, at + _FREQUENCIES_OFF]
-        np.matmul(seen[_MIXED], self._mix, out=seen[7:])
-        np.floor(seen[7:], out=seen[7:])
-        seen = seen[:, :, self._slots]
-        hidden = (seen.reshape(len(seen), -1).T @ net["local"]).reshape(*seen.shape[1:], -1)
-        hidden += self._own
-        hidden += self._rows[k][:, None]
-        hidden = _layer(hidden) @ net["middle"]
-        hidden += net["middle_bias"]
-        out = _layer(hidden) @ net["last"]
-        out += net["last_bias"]
-        out *= 2.0**-LAST_SHIFT
-        return floored(out, TABLES - 1).astype(np.int64)
+        seen = self._known[window + 2 + WINDOWS_OFF[:, None], k + 3 + FREQUENCIES_OFF[:, None]]
+        return self.network.choose(seen, self._slots, self._rows[k])
 
 
-_WINDOWS_OFF = np.array([0, 0, 0, -1, -1, -1, -2])[:, None]
-_FREQUENCIES_OFF = np.array([-1, -2, -3, 0, 1, -1, 0])[:, None]
+WINDOWS_OFF = np.array([0, 0, 0, -1, -1, -1, -2])
+FREQUENCIES_OFF = np.array([-1, -2, -3, 0, 1, -1, 0])
 """Where the magnitudes are that the network sees, from the one that comes."""
-
-_MIXED = [0, 1, 3]
-"""Those of them of which it sees mixtures, too."""
 
 
 def _layer(sums: Float64) -> Float64:

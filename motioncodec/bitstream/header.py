@@ -45,8 +45,8 @@ MAX_TEXT = 1 << 22
 _FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
 _PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
 _CONFIDENCE, _CHUNK, _METADATA, _COVERED = range(15, 19)
-_REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS, _LEARNED, _SPECTRUM = range(64, 71)
-KNOWN_KEYS = frozenset([*range(19), *range(_REFINEMENT, _SPECTRUM + 1)])
+_REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS, _LEARNED, _SPECTRUM, _TURNING = range(64, 72)
+KNOWN_KEYS = frozenset([*range(19), *range(_REFINEMENT, _TURNING + 1)])
 
 SLOWEST, MAX_STRIDE = 20, 64
 """Values a second that curves of extra joints with a stride have at least; the stride at most."""
@@ -128,6 +128,8 @@ class Header:
         files.
     spectrum: exponent e of the step 2^(e/32), in body units, of the spectrum that a body's pose is
         in the place of tokens; None where it is not.
+    turns: its bases turn with the motion (:mod:`motioncodec.bitstream.turning`). As in all but
+        early files with a spectrum.
     """
 
     frames: int
@@ -161,6 +163,7 @@ class Header:
     loose: bool = False
     terse: bool = False
     spectrum: int | None = None
+    turns: bool = False
 
     @property
     def alone(self) -> bool:
@@ -261,7 +264,7 @@ class Header:
         if self.learned:
             out[_LEARNED] = 1 + self.spaced + self.loose + 3 * self.terse
         if self.spectrum is not None:
-            out[_SPECTRUM] = self.spectrum
+            out[_TURNING if self.turns else _SPECTRUM] = self.spectrum
         if self.stride != 1:
             out[_STRIDE] = self.stride
         if self.ids:
@@ -318,7 +321,11 @@ class Header:
         model = _whole(packed, _MODEL, 0, 0, 1 << 24)
         fine_step, bound, promised = _refinement(packed)
         learned = _whole(packed, _LEARNED, 0, 1 if _LEARNED in packed else 0, 6)
-        spectrum = _whole(packed, _SPECTRUM, None, -320, 0) if _SPECTRUM in packed else None
+        turns = _TURNING in packed
+        key = _TURNING if turns else _SPECTRUM
+        spectrum = _whole(packed, key, None, -320, 0) if key in packed else None
+        if turns and _SPECTRUM in packed:
+            raise ContainerError("header: expected one spectrum, found two")
         out = cls(
             frames=_whole(packed, _FRAMES, None, 0, MAX_FRAMES),
             frame_rate=float(rate),
@@ -353,6 +360,7 @@ class Header:
             loose=learned in (3, 6),
             terse=learned > 3,
             spectrum=spectrum,
+            turns=turns,
         )
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")

@@ -41,7 +41,7 @@ from motioncodec.bitstream.refinement import (
     plain_tables,
     spectrum_class,
 )
-from motioncodec.bitstream.spectrum import code_spectrum, shape_of
+from motioncodec.bitstream.spectrum import Spectrum, code_spectrum
 from motioncodec.bitstream.trajectory import (
     BLOCK,
     Curve,
@@ -82,7 +82,8 @@ class Layout:
         outside: which joints the curves are of, where their tables adapt; empty where they do not.
         learned, spaced, terse: as in the header.
         spectral: of a spectrum, which is there in the place of tokens, the model frames, the
-            exponent of its step, and how many levels it counts as; None where there is none.
+            exponent of its step, how many levels it counts as, and whether its bases turn; None
+            where there is none.
     """
 
     frames: int
@@ -105,7 +106,7 @@ class Layout:
     learned: bool = False
     spaced: bool = False
     terse: bool = False
-    spectral: tuple[int, int, int] | None = None
+    spectral: tuple[int, int, int, bool] | None = None
 
     @property
     def depth(self) -> int:
@@ -157,7 +158,7 @@ class PersonChunk:
         bones: (20,) lengths in steps (:mod:`motioncodec.bitstream.bones`); None where the model
             does not know reference bones.
         tokens: for each level (steps, slots).
-        spectrum: (W, n, 60) in the place of tokens, or None.
+        spectrum: in the place of tokens, or None.
         rows: what the tokens of each level are written under, where that is known already; for who
             writes.
         extra: curve of E x D channels, or None.
@@ -179,7 +180,7 @@ class PersonChunk:
     turn: Integers | None = None
     bones: Integers | None = None
     tokens: list[Tokens] = field(default_factory=list)
-    spectrum: NDArray[np.signedinteger] | None = None
+    spectrum: Spectrum | None = None
     rows: list[Rows] = field(default_factory=list)
     extra: Curve | None = None
     confidence: Integers | None = None
@@ -236,9 +237,7 @@ class PersonChunk:
                 np.zeros((steps, prior.slots), np.int64)
                 for prior, steps in zip(layout.priors, layout.steps)
             ],
-            spectrum=np.zeros(shape_of(layout.spectral[0], 0), np.int64)
-            if layout.spectral
-            else None,
+            spectrum=Spectrum.empty(layout.spectral[0]) if layout.spectral else None,
             extra=curve(curve_blocks(layout.frames, layout.stride), layout.extra * layout.dims)
             if layout.extra
             else None,
@@ -383,7 +382,8 @@ def _code_person(
                 out.tokens.append(prior.code(coder, tokens, out.tokens))
             note(f"tokens {level}")
         if layout.spectral and given.spectrum is not None:
-            out.spectrum = code_spectrum(coder, given.spectrum, *layout.spectral[:2])
+            frames, step, _, turns = layout.spectral
+            out.spectrum = code_spectrum(coder, given.spectrum, frames, step, turns)
             note("spectrum")
     if given.extra is not None and not in_numbers:
         if layout.outside:

@@ -1,13 +1,15 @@
 """A body's motion without tokens, as whole numbers: the spectrum of its pose.
 
 Coefficients of a lapped transform over time of principal components of the pose
-(:mod:`motioncodec.spectrum`), coded as what is left over is (:mod:`.refinement`), with a network of
-their own. Windows are as long as suits the chunk, which is told.
+(:mod:`motioncodec.spectrum`), in bases that turn with the motion (:mod:`.turning`), or, in older
+files, in these components themselves, coded as what is left over is (:mod:`.refinement`), with a
+network of their own. Windows are as long as suits the chunk, which is told.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +23,13 @@ from motioncodec.bitstream.magnitudes import (
     counts_of,
     diagonals,
 )
+from motioncodec.bitstream.turning import FRACTION, Turning
+from motioncodec.bitstream.turning import NETWORK as TURNING
 
 Integers = NDArray[np.int64]
 
 NETWORK = Network("spectrum.bin", depths=8)
+"""Of spectra that do not turn."""
 
 LONGEST = 3
 """Windows are about 64 model frames long, or 2, 4 or 8 times that: 2 to this power at most."""
@@ -84,22 +89,59 @@ def tables_of(given: Integers, step: int) -> Integers:
     return out
 
 
-def code_spectrum(coder: Coder, given: Integers, frames: int, step: int) -> Integers:
-    """Writes the (W, size, :data:`SLOTS`) spectrum of so many model frames and returns it, or reads
-    one.
+@dataclass(frozen=True)
+class Spectrum:
+    """A spectrum of W windows of n frequencies.
 
-    How long windows are; how many frequencies each has, up to the last that is not all 0;
-    magnitudes, all windows side by side, w with its frequency t - 2 w at a time; then signs.
+    Attributes:
+        numbers: (W, n, 60) that are written.
+        vectors: (W, n, 60) what they are in components of the pose, in 64ths of a step.
+    """
+
+    numbers: NDArray[np.signedinteger]
+    vectors: NDArray[np.signedinteger]
+
+    @classmethod
+    def empty(cls, frames: int) -> Spectrum:
+        """Of so many model frames."""
+        none = np.zeros(shape_of(frames, 0), np.int64)
+        return cls(none, none)
+
+    def slim(self) -> Spectrum:
+        """In as few bytes as will do."""
+        return Spectrum(self.numbers.astype(np.int32), self.vectors.astype(np.int32))
+
+
+def turning(shape: tuple[int, int], step: int) -> Turning:
+    """What a spectrum of so many windows and frequencies is in, of a step 2^(step / 32)."""
+    return Turning(shape, *classes_of(shape[1], step))
+
+
+def code_spectrum(coder: Coder, given: Spectrum, frames: int, step: int, turns: bool) -> Spectrum:
+    """Writes the spectrum of so many model frames and returns it, or reads one.
+
+    How long windows are; how many frequencies each has, up to the last that is not all 0; then
+    magnitudes and signs, row by row where the bases turn, else all signs last.
     """
     shapes = [shape_of(frames, longer) for longer in range(LONGEST + 1)]
-    longer = coder.bits(shapes.index(given.shape) if not coder.reads else 0, 2)
+    longer = coder.bits(shapes.index(given.numbers.shape) if not coder.reads else 0, 2)
     windows, size, _ = shapes[longer]
-    given = np.zeros(shapes[longer], np.int64) if coder.reads else given.astype(np.int64)
-    counts = code_counts(coder, given, "spectrum")
+    numbers = np.zeros(shapes[longer], np.int64)
+    if not coder.reads:
+        numbers = given.numbers.astype(np.int64)
+    counts = code_counts(coder, numbers, "spectrum")
+    sizes, found = np.abs(numbers), np.zeros_like(numbers)
+    if turns:
+        bases = turning((windows, size), step)
+        for w, k in bases.walk(counts):
+            row = code_magnitudes(coder, sizes[w, k], TURNING.tables[bases.tables(w, k)])
+            found[w, k] = code_signs(coder, numbers[w, k], row)
+            bases.put(w, k, found[w, k])
+        return Spectrum(found, bases.vectors)
     contexts = chooser((windows, size), step)
-    sizes, found = np.abs(given), np.zeros_like(given)
     for w, k in diagonals(counts):
         row = code_magnitudes(coder, sizes[w, k], NETWORK.tables[contexts.tables(w, k)])
         found[w, k] = row
         contexts.put(w, k, np.minimum(row, LARGEST))
-    return code_signs(coder, given, found)
+    found = code_signs(coder, numbers, found)
+    return Spectrum(found, found << FRACTION)

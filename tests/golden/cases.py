@@ -37,7 +37,7 @@ from motioncodec.bitstream.header import Link as Carried
 from motioncodec.bitstream.network import NetworkPrior, NetworkTensors
 from motioncodec.bitstream.payload import Layout, PersonChunk, encode_chunk
 from motioncodec.bitstream.prior import LevelPrior, Prior
-from motioncodec.bitstream.spectrum import shape_of
+from motioncodec.bitstream.spectrum import Spectrum, shape_of
 from motioncodec.bitstream.trajectory import Curve
 from motioncodec.skeleton import CANONICAL
 
@@ -136,7 +136,8 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
             one.bones = np.where(free if next(source) % 2 else np.arange(20) < 1, FREE, steps)
         one.tokens = [tokens(source, blank.shape, p) for p, blank in zip(layout.priors, one.tokens)]
         if layout.spectral:
-            one.spectrum = spectrum(source, shape_of(layout.spectral[0], next(source) % 4))
+            frames, *_, turns = layout.spectral
+            one.spectrum = spectrum(source, shape_of(frames, next(source) % 4), 12 if turns else 0)
     if layout.extra:
         blocks = -((1 - layout.frames) // (32 * layout.stride))
         one.extra = curve(source, blocks, layout.extra * layout.dims)
@@ -146,14 +147,15 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
     return one
 
 
-def spectrum(source: Iterator[int], shape: tuple[int, int, int]) -> Any:
-    """Smaller towards higher frequencies and components; nothing in the last tenth."""
+def spectrum(source: Iterator[int], shape: tuple[int, int, int], some: int) -> Spectrum:
+    """Smaller towards higher frequencies and components; nothing in the last tenth, or from
+    ``some`` on."""
     _, size, count = shape
     found = array(source, shape, lambda n: small(n) // (1 + n % 5))
     fall = 1 + np.arange(size)[:, None] // 4 + np.arange(count) // 6
     found = np.sign(found) * (np.abs(found) // fall)
-    found[:, size - size // 10 :] = 0
-    return found
+    found[:, some or size - size // 10 :] = 0
+    return Spectrum(found, np.zeros_like(found))
 
 
 def whole(
@@ -707,7 +709,7 @@ def spectral() -> Case:
     for frames, windows, of_model in ((384, 6, 192), (116, 2, 59)):
         layout = Layout(
             frames, 20, 3, windows, 0, 4, bones=True, covered=range(20),
-            spectral=(of_model, -85, 2),
+            spectral=(of_model, -85, 2, False),
         )  # fmt: skip
         later = np.ones((frames, 20), bool) if frames == 384 else runs(frames, 20, 7)
         people = [person(source, layout, gone) for gone in (runs(frames, 20, 31), later)]
@@ -726,9 +728,27 @@ def spectral_refined() -> Case:
     )  # fmt: skip
     layout = Layout(
         150, 21, 3, 5, 1, 0, bones=True, fine=(2, 76, 63), jointed=(10, 11, 10),
-        covered=(*range(20), -1), outside=(20,), learned=True, spectral=(150, -130, 3),
+        covered=(*range(20), -1), outside=(20,), learned=True, spectral=(150, -130, 3, False),
     )  # fmt: skip
     return Case(header, (layout,), (refined_people(numbers(39), layout),))
+
+
+def turning() -> Case:
+    """3D in spectra that turn: two chunks, of which the first has several windows."""
+    header = Header(
+        frames=220, frame_rate=30.0, scales=(5,), chunk=192, spectrum=-120, turns=True,
+        origin_step=-22,
+    )  # fmt: skip
+    source = numbers(40)
+    layouts, chunks = [], []
+    for frames, windows in ((192, 6), (28, 1)):
+        layout = Layout(
+            frames, 20, 3, windows, 0, 0, bones=True, covered=range(20),
+            spectral=(frames, -120, 3, True),
+        )  # fmt: skip
+        layouts.append(layout)
+        chunks.append((person(source, layout, runs(frames, 20, 31)),))
+    return Case(header, tuple(layouts), tuple(chunks))
 
 
 def _forget_who_never_is(numbers: Numbers, missing: Any) -> None:
@@ -782,6 +802,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "learned": learned, "learned_floats": learned_floats, "spaced": spaced,
     "loose": loose, "terse": terse, "terse_floats": terse_floats,
     "terse_loose": terse_loose, "spectral": spectral, "spectral_refined": spectral_refined,
+    "turning": turning,
 }  # fmt: skip
 
 READ: dict[str, Callable[[], Case]] = {**FILES, "named": named}
