@@ -248,10 +248,11 @@ a body are not."""
 
 def _near(settings: Settings, clip: Clip) -> list[str]:
     """The preset asked for, or the one that suits an error and those beside it."""
-    at = PRESETS.index(settings.chosen(clip))
+    chosen = settings.chosen(clip)
+    if settings.preset or not has_body(clip):
+        return [chosen]
+    at = PRESETS.index(chosen)
     near = slice(max(at - 1, 0), at + 2)
-    if settings.preset:
-        return [settings.preset]
     return [preset for preset in PRESETS[near] if preset in settings.available]
 
 
