@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from damage import damaged_files
+from golden.cases import turning as turning_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +24,7 @@ from motioncodec.bitstream.entropy import Decoder as RangeDecoder
 from motioncodec.bitstream.entropy import Encoder
 from motioncodec.bitstream.header import Header
 from motioncodec.bitstream.magnitudes import counts_of
+from motioncodec.bitstream.payload import decode_chunk, encode_chunk
 from motioncodec.bitstream.spectrum import (
     LONGEST,
     Spectrum,
@@ -182,6 +189,44 @@ def test_what_moves_along_one_direction_comes_out_in_one_number() -> None:
         shares += (found[:, 0] ** 2 / (found**2).sum(axis=1)).tolist()
         bases.put(w, k, np.rint(found).astype(np.int64))
     assert np.median(shares[20:]) > 0.95
+
+
+@pytest.mark.parametrize("kind", ["Prescott", "Haswell", ""])
+def test_whatever_multiplies_finds_the_same_vectors(kind: str) -> None:
+    """Products are exact, so neither kernels nor threads matter."""
+    code = """
+from hashlib import sha256
+from golden.cases import turning
+from motioncodec.bitstream.payload import decode_chunk, encode_chunk
+case = turning()
+for people, layout in zip(case.people, case.layouts):
+    for person in decode_chunk(encode_chunk(people, layout), len(people), layout):
+        print(sha256(person.spectrum.vectors.tobytes()).hexdigest())
+"""
+    found = []
+    for threads in ("1", "2"):
+        environment = {
+            **os.environ, "OPENBLAS_NUM_THREADS": threads,
+            **({"OPENBLAS_CORETYPE": kind} if kind else {}),
+        }  # fmt: skip
+        told = subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment,
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found.append(told.stdout)
+    assert len(found[0].splitlines()) == 2
+    assert found[0] == found[1] == _as_here()
+
+
+@cache
+def _as_here() -> str:
+    case = turning_case()
+    here = []
+    for people, layout in zip(case.people, case.layouts):
+        for person in decode_chunk(encode_chunk(people, layout), len(people), layout):
+            assert person.spectrum is not None
+            here.append(hashlib.sha256(person.spectrum.vectors.tobytes()).hexdigest())
+    return "".join(f"{one}\n" for one in here)
 
 
 # -- poses -----------------------------------------------------------------------------------------

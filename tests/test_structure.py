@@ -132,6 +132,19 @@ def test_these_parts_never_import_torch(part_: str) -> None:
         assert "import torch" not in path.read_text(), path
 
 
+def test_spectra_need_no_torch() -> None:
+    """From the clip to the stream and back, with a step or a mean error."""
+    capture = PACKAGE.parent / "tests" / "data" / "npz" / "hdm05_kick_left_front_001.npz"
+    code = (
+        "import sys, motioncodec;"
+        f"clip = motioncodec.read_clip({str(capture)!r});"
+        "motioncodec.decode(motioncodec.encode(clip, mean_error=8.0));"
+        "motioncodec.decode(motioncodec.encode(clip, step=150.0));"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_importing_the_package_imports_no_torch() -> None:
     code = (
         "import motioncodec.codec, motioncodec.cli, motioncodec.interop, sys; motioncodec.open; "
