@@ -220,12 +220,14 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         extra_step = step_exponent(step)
         most = min(round(clip.frame_rate / MODEL_RATE), _STRIDE)
         stride = curve_stride(clip, extra, references, step, most)
+    whole, left_out = clip.skeleton.part_of
     header = Header(
         frames=clip.frames,
         frame_rate=clip.frame_rate,
-        skeleton=clip.skeleton.id,
-        names=() if clip.skeleton.id else clip.skeleton.joints,
-        covered=clip.skeleton.covered if covered and not clip.skeleton.id else (),
+        skeleton=whole,
+        left_out=left_out,
+        names=() if whole else clip.skeleton.joints,
+        covered=clip.skeleton.covered if covered and not whole else (),
         units=clip.units,
         up=clip.up,
         dims=clip.dims,

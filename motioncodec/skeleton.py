@@ -184,6 +184,39 @@ class Skeleton:
     def __len__(self) -> int:
         return len(self.joints)
 
+    def without(self, left_out: int) -> Skeleton:
+        """This skeleton less the joints j whose bit 2^j is set; itself if none is.
+
+        Raises:
+            ClipError: that leaves none, or leaves out what there is not.
+        """
+        if not left_out:
+            return self
+        kept = [j for j in range(len(self)) if not left_out >> j & 1]
+        if not kept or left_out >> len(self):
+            raise ClipError(
+                f"skeleton {self.name}: expected some of {len(self)} joints to be left out, "
+                f"found {left_out:#x}"
+            )
+        return Skeleton(
+            tuple(self.joints[j] for j in kept), covered=tuple(self.covered[j] for j in kept)
+        )
+
+    @property
+    def part_of(self) -> tuple[int, int]:
+        """Id of the registered skeleton that this one is, and 0; or of the smallest of which it is
+        a part, joints in the same order, and the bits of those that it lacks; or 0 and 0."""
+        best, fewest = (self.id, 0), 0
+        for whole in REGISTRY if not self.id else ():
+            kept = [j for j, name in enumerate(whole.joints) if name in self.joints]
+            left_out = (1 << len(whole)) - 1 - sum(1 << j for j in kept)
+            alike = [(whole.joints[j], whole.covered[j]) for j in kept]
+            if alike == list(zip(self.joints, self.covered)) and (
+                not best[0] or len(whole) < fewest
+            ):
+                best, fewest = (whole.id, left_out), len(whole)
+        return best
+
     @classmethod
     def from_names(cls, joints: Sequence[str]) -> Skeleton:
         """The registered skeleton with exactly these joints in this order, else a custom one."""

@@ -1,9 +1,10 @@
 """A body without tokens: its pose as a spectrum.
 
 The pose is a sum of principal components, and each of these, over a chunk, goes through a lapped
-transform with windows as long as suits the motion. The coefficients of one frequency are turned into
-a basis of what is known by then (:mod:`motioncodec.bitstream.turning`) and rounded to one step. What
-comes out is moved to the nearest pose with the person's bones (:mod:`motioncodec.heatmap.bones`).
+transform with windows as long as suits the motion. The coefficients of a frequency are turned into
+a basis of what is known by then (:mod:`motioncodec.bitstream.turning`) and rounded to one step.
+What comes out is moved to the nearest pose with the person's bones
+(:mod:`motioncodec.heatmap.bones`).
 
 Bones of known length leave most bodies some forty ways to move, of which sixty coordinates say too
 much: many spectra end as nearly the same motion. The encoder therefore looks for a cheap one by

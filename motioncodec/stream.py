@@ -106,7 +106,7 @@ class Stream:
         self.skeleton = (
             Skeleton(header.names, covered=header.covered or (-1,) * len(header.names))
             if header.skeleton == 0
-            else _skeleton(header.skeleton)
+            else _skeleton(header.skeleton, header.left_out)
         )
         header.check_size(len(self.skeleton))
         self.weights = weights if header.model else None
@@ -530,11 +530,15 @@ def priors_of(weights: Weights) -> list[Prior]:
         ) from error
 
 
-def _skeleton(number: int) -> Skeleton:
+def _skeleton(number: int, left_out: int) -> Skeleton:
     try:
-        return find_skeleton(number)
+        whole = find_skeleton(number)
     except ClipError as error:
         raise ContainerError(
             f"header: expected a skeleton that this version knows, found id {number}; "
             "upgrade motioncodec"
         ) from error
+    try:
+        return whole.without(left_out)
+    except ClipError as error:
+        raise ContainerError(f"header: {error}") from error

@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from motioncodec.heatmap.resampling import model_frames
 from motioncodec.io import read_clip
 from motioncodec.model.weights import default_weights
 from motioncodec.skeleton import Skeleton, find_skeleton
+from motioncodec.stream import Stream
 from motioncodec.tracks import extra_order
 
 DATA = Path(__file__).parent / "data"
@@ -170,6 +172,32 @@ def test_detections_of_several_people(detections: Clip) -> None:
     assert fine.confidence is not None
     assert np.abs(fine.confidence - detections.confidence).max() <= 0.5 / 255 + 1e-6
     assert decode_clip(encoded(detections, confidence_bits=0)).confidence is None
+
+
+@pytest.mark.parametrize("asked", [{}, {"step": 200.0}, {"max_error": 30.0}, {"lossless": True}])
+def test_a_part_of_a_known_skeleton_costs_hardly_more(asked: dict[str, Any]) -> None:
+    clip = read_clip(DATA / "npz" / "hdm05_kick_left_front_001.npz")
+    rows = [j for j, name in enumerate(clip.skeleton.joints) if name not in ("chest", "head_top")]
+    part = replace(
+        clip, keypoints=clip.keypoints[:, :, rows], confidence=None,
+        skeleton=Skeleton.from_names([clip.skeleton.joints[j] for j in rows]),
+    )  # fmt: skip
+    target = io.BytesIO()
+    encode_clip(part, target, Settings(**asked))
+    target.seek(0)
+    stream = Decoder(target)
+    assert stream.header.left_out == 36
+    assert stream.header.names == ()
+    assert stream.clip().skeleton == part.skeleton
+    apart = stream.clip().keypoints.astype(np.float64) - part.keypoints
+    assert np.nanmean(np.linalg.norm(apart, axis=-1)) < 0.05
+
+
+@pytest.mark.parametrize("left_out", [1 << 20, (1 << 20) - 1])
+def test_joints_that_are_not_there_cannot_be_left_out(left_out: int) -> None:
+    header = Header(frames=1, frame_rate=30.0, left_out=left_out)
+    with pytest.raises(ContainerError, match="20 joints to be left out"):
+        Stream(header)
 
 
 def test_a_short_clip_of_a_known_skeleton_has_little_overhead(stick: Clip) -> None:

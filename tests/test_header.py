@@ -63,6 +63,7 @@ def headers(draw: st.DrawFn) -> Header:
         frame_rate=rate,
         stride=draw(st.integers(1, min(max(int(rate / 20), 1), 64))),
         skeleton=(skeleton := draw(st.integers(0, 12))),
+        left_out=draw(st.integers(0, 2**64 - 1)) if skeleton else 0,
         names=() if skeleton else tuple(draw(st.lists(TEXT, min_size=1, max_size=30, unique=True))),
         units=draw(st.sampled_from(UNITS)),
         up=draw(st.sampled_from(UP_AXES)),
@@ -122,6 +123,10 @@ def test_the_numbers_of_keys_are_permanent() -> None:
         18: b"\0\x03\xff",
     }  # fmt: skip
     assert Header(frames=1, frame_rate=120.0, skeleton=1, stride=4).pack()[66] == 4
+    assert Header(frames=1, frame_rate=30.0, left_out=36).pack() == {0: 1, 72: 36}
+    spectral = Header(frames=1, frame_rate=30.0, scales=(0,), spectrum=-80, origin_step=-17)
+    assert spectral.pack() == {0: 1, 11: 0, 70: -80}
+    assert replace(spectral, turns=True).pack() == {0: 1, 11: 0, 71: -80}
     apart = Header(frames=1, frame_rate=30.0, references=(0, 0, 1, 1), adaptive=True).pack()
     assert apart == {0: 1, 67: b"\0\x94\x00\x01\x01\x03"}
     links = (None, None, Link((1, 90), (64, -1, 127)), None)
@@ -164,6 +169,9 @@ BAD: list[tuple[str, dict[int, Any]]] = [
     ("rate true", {1: True}),
     ("rate text", {1: "30"}),
     ("skeleton below 0", {2: -1}),
+    ("nothing left out", {72: 0}),
+    ("a joint below 0 left out", {72: -1}),
+    ("joints left out of none", {2: 0, 3: b"\0a\nb", 72: 1}),
     ("skeleton above the limit", {2: 65_537}),
     ("skeleton text", {2: "coco"}),
     ("custom without names", {2: 0}),

@@ -108,6 +108,33 @@ def test_bones_bridge_absent_joints() -> None:
     assert len(bones) == 8  # no pelvis, so nothing joins the limbs
 
 
+def test_a_part_is_named_by_what_it_lacks() -> None:
+    whole = find_skeleton("canonical-20")
+    part = Skeleton.from_names([name for name in whole.joints if name not in ("chest", "head_top")])
+    assert part.part_of == (1, (1 << 2) + (1 << 5))
+    assert whole.without(part.part_of[1]) == part
+    assert whole.part_of == (1, 0)
+    assert whole.without(0) is whole
+    # The smallest of which it is one: these are in SMPL's 22 and its 24.
+    legs = find_skeleton("smpl-24").without((1 << 24) - 1 - 0b110110111)
+    assert legs.part_of[0] == 7
+    assert find_skeleton(7).without(legs.part_of[1]) == legs
+
+
+def test_what_is_no_part_keeps_its_names() -> None:
+    joints = find_skeleton("canonical-20").joints
+    assert Skeleton(joints[::-1]).part_of == (0, 0)
+    assert Skeleton(("tail", *joints)).part_of == (0, 0)
+    # Covered otherwise than there.
+    assert Skeleton(joints[:3], covered=(0, 2, 1)).part_of == (0, 0)
+
+
+@pytest.mark.parametrize("left_out", [(1 << 20) - 1, 1 << 20, -1])
+def test_not_all_can_be_left_out_nor_what_is_not_there(left_out: int) -> None:
+    with pytest.raises(ClipError, match="20 joints"):
+        find_skeleton(1).without(left_out)
+
+
 def test_errors_say_what_was_found() -> None:
     with pytest.raises(ClipError, match="'a' twice"):
         Skeleton(("a", "a"))

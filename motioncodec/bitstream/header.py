@@ -45,8 +45,10 @@ MAX_TEXT = 1 << 22
 _FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
 _PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
 _CONFIDENCE, _CHUNK, _METADATA, _COVERED = range(15, 19)
-_REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS, _LEARNED, _SPECTRUM, _TURNING = range(64, 72)
-KNOWN_KEYS = frozenset([*range(19), *range(_REFINEMENT, _TURNING + 1)])
+_REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS, _LEARNED, _SPECTRUM, _TURNING, _LEFT_OUT = range(
+    64, 73
+)
+KNOWN_KEYS = frozenset([*range(19), *range(_REFINEMENT, _LEFT_OUT + 1)])
 
 SLOWEST, MAX_STRIDE = 20, 64
 """Values a second that curves of extra joints with a stride have at least; the stride at most."""
@@ -90,6 +92,7 @@ class Header:
     frames: of the clip, at its own rate.
     frame_rate: per second, :data:`MIN_RATE` to :data:`MAX_RATE`.
     skeleton: id of a registered skeleton, 0 where ``names`` travel.
+    left_out: bits of the joints of a registered skeleton that this one lacks.
     names: of joints of a custom skeleton.
     units, up: as in a clip.
     dims: 2 or 3.
@@ -164,6 +167,7 @@ class Header:
     terse: bool = False
     spectrum: int | None = None
     turns: bool = False
+    left_out: int = 0
 
     @property
     def alone(self) -> bool:
@@ -265,6 +269,8 @@ class Header:
             out[_LEARNED] = 1 + self.spaced + self.loose + 3 * self.terse
         if self.spectrum is not None:
             out[_TURNING if self.turns else _SPECTRUM] = self.spectrum
+        if self.left_out:
+            out[_LEFT_OUT] = self.left_out
         if self.stride != 1:
             out[_STRIDE] = self.stride
         if self.ids:
@@ -361,7 +367,10 @@ class Header:
             terse=learned > 3,
             spectrum=spectrum,
             turns=turns,
+            left_out=_whole(packed, _LEFT_OUT, 0, 1 if _LEFT_OUT in packed else 0, (1 << 64) - 1),
         )
+        if out.left_out and not out.skeleton:
+            raise ContainerError("header: expected a registered skeleton beside key 72, found none")
         if out.model and not 1 <= out.depth <= 3:
             raise ContainerError(f"header: expected 1 to 3 levels of tokens, found {out.depth}")
         if out.spectrum is not None and (out.model or dims == 2):

@@ -92,13 +92,12 @@ def describe(file: BinaryIO, name: str) -> dict[str, Any]:
     from motioncodec.decoding import Decoder
     from motioncodec.model.config import PRESETS
     from motioncodec.model.weights import shipped
-    from motioncodec.skeleton import Skeleton, find_skeleton
 
     size = file.seek(0, 2)
     file.seek(0)
     decoder = Decoder(file)
     reader, header = decoder.reader, decoder.header
-    skeleton = Skeleton(header.names) if header.skeleton == 0 else find_skeleton(header.skeleton)
+    skeleton = decoder.stream.skeleton
     presets = next((one.config.presets for one in shipped() if one.id == header.model_id), PRESETS)
     damage = overhead = None
     try:

@@ -751,6 +751,17 @@ def turning() -> Case:
     return Case(header, tuple(layouts), tuple(chunks))
 
 
+def parted() -> Case:
+    """3D of skeleton 1 less two joints, and no body."""
+    header = Header(
+        frames=40, frame_rate=30.0, left_out=36, units="cm", keypoint_step=-3, chunk=64,
+        references=tuple(range(18)),
+    )  # fmt: skip
+    layout = Layout(40, 18, 3, 2, 18, 0)
+    source = numbers(41)
+    return Case(header, (layout,), ((person(source, layout, runs(40, 18, 13)),),))
+
+
 def _forget_who_never_is(numbers: Numbers, missing: Any) -> None:
     """Of joints that are never there nothing is told."""
     for joint in np.flatnonzero(missing.all(axis=0)).tolist():
@@ -802,7 +813,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "learned": learned, "learned_floats": learned_floats, "spaced": spaced,
     "loose": loose, "terse": terse, "terse_floats": terse_floats,
     "terse_loose": terse_loose, "spectral": spectral, "spectral_refined": spectral_refined,
-    "turning": turning,
+    "turning": turning, "parted": parted,
 }  # fmt: skip
 
 READ: dict[str, Callable[[], Case]] = {**FILES, "named": named}
