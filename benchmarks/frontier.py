@@ -190,7 +190,7 @@ def draw(
         axis.plot(x, y, color="#d55e00", lw=1.8)
         near = int(np.argmin(np.abs(np.log(x / 330))))
         axis.annotate(
-            "tailored transform coder\n(no header charged)", (x[near], y[near]), (12, 12),
+            "tailored transform coder\n(no header charged)", (x[near], y[near]), (16, 16),
             textcoords="offset points", color="#d55e00", fontsize=8,
         )  # fmt: skip
         efforts = sorted({int(str(r["effort"])) for r in rows})
@@ -203,8 +203,8 @@ def draw(
             if effort == efforts[0]:
                 for r, a, b in zip(mine, px, py):
                     axis.annotate(
-                        str(r["preset"]), (a, b), (-6, -13), textcoords="offset points",
-                        ha="right", fontsize=9, color=colour, weight="bold",
+                        str(r["preset"]), (a, b), (4, 4), textcoords="offset points",
+                        ha="left", fontsize=9, color=colour, weight="bold",
                     )  # fmt: skip
         for way, style, colour in (("--mean-error", "s--", "#404040"), ("--step", "D-", "#cc79a7")):
             kept = sorted(
