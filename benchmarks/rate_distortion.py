@@ -1122,7 +1122,7 @@ def draw(rows: list[Row], path: Path) -> None:
     for column, group in enumerate(groups):
         some = [r for r in rows if r.group == group]
         for axis, (error, (low, high)) in zip(axes[:, column], limits.items()):
-            axis.set(xscale="log", yscale="log", xlim=(100, 25_000), ylim=(low, high))
+            axis.set(xscale="log", yscale="log", xlim=(75, 25_000), ylim=(low, high))
             ends = []
             for method, (label, colour) in CURVES.items():
                 x = [r.bit_s for r in curve_rows(some, method)]
