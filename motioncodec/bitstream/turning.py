@@ -101,7 +101,7 @@ _BEFORE = [
     for k, near in ((0, 1.0), (1, 0.8), (-1, 0.8))
 ]
 _OFF = np.array([(w, k) for w, k, _ in _OWN + _BEFORE])
-"""Where the vectors are that a basis is made of, in windows and frequencies from where it begins."""
+"""Windows and frequencies, from where a basis begins, of the vectors that it is made of."""
 _WEIGHTS = np.rint(256 * np.array([one for *_, one in _OWN + _BEFORE]))
 _ROOTS = np.rint(256 * np.sqrt([one for *_, one in _OWN + _BEFORE]))
 """What each counts as, and is multiplied with, in 256ths."""
@@ -110,11 +110,11 @@ _NEAR = np.array([(0, -1), (0, -2), (0, -3), (-1, 0), (-1, 1), (-1, -1), (-2, 0)
 """Vectors that the network sees, from the one that comes."""
 
 _SIXTEENTHS = np.ceil(16 * (2.0 ** (np.arange(1, 193) / 16) - 1) - 1e-9)
-"""From how many on its logarithm is the next number: of 16ths of a step, from 1 step on, in 16ths;"""
+"""From how many 16ths of a step on the logarithm of 1 and the steps is the next 16th;"""
 _ENERGIES = np.ceil(16 * (2.0 ** (np.arange(1, 193) / 8) - 1) - 1e-9)
-"""of 16ths of squared steps, from 1 on, in eighths;"""
+"""from how many of squared steps, the next eighth;"""
 _VARIANCES = np.ceil(2.0 ** (20 + np.arange(1, 193) / 8))
-"""and of variances along a basis, in eighths."""
+"""and from which variance along a vector of a basis."""
 
 
 class Turning:
