@@ -116,7 +116,7 @@ def beside(name: str) -> Path:
 
 
 def rows_of(found: Spectrum, step: int) -> Rows:
-    """What the network sees of a spectrum."""
+    """What the network sees of a spectrum that is not all 0."""
     windows, size, _ = found.numbers.shape
     frequencies, *rest = spectrum.classes_of(size, step)
     bases = spectrum.turning((windows, size), step)
@@ -128,10 +128,7 @@ def rows_of(found: Spectrum, step: int) -> Rows:
         symbols = np.minimum(np.abs(numbers), SYMBOLS - 1).astype(np.uint8)
         out.append(Rows(seen, symbols, np.ones(symbols.shape, bool), classes))
         bases.put(w, k, numbers)
-    none = np.zeros((0, SLOTS), np.uint8)
-    nothing = Rows(np.zeros((0, turning.NETWORK.seen, SLOTS), np.uint8), none, none > 0,
-                   np.zeros((0, 3), np.int64))  # fmt: skip
-    return Rows.joined([nothing, *out])
+    return Rows.joined(out)
 
 
 def rows_as_encoded(some: list[Clip], rng: np.random.Generator) -> Rows:
@@ -142,7 +139,7 @@ def rows_as_encoded(some: list[Clip], rng: np.random.Generator) -> Rows:
         encoding.spectrum_price = float(rng.choice([0.12, 0.17, 0.25]))
         encoding.add_spectra()
         told = [one.spectrum for one in encoding.people[0].values()]
-        out += [rows_of(one, step) for one in told if one is not None]
+        out += [rows_of(one, step) for one in told if one is not None and one.numbers.any()]
     return Rows.joined(out)
 
 

@@ -166,8 +166,8 @@ def at_model_rate(clip: Clip) -> Clip:
 def save(network: choosing.Network, whole: dict[str, np.ndarray]) -> None:
     path = Path(choosing.__file__).with_name(network.file)
     path.write_bytes(b"".join(whole[name].tobytes() for name in network.shapes))
-    for kept in ("numbers", "tables", "bits", "_mix"):
-        network.__dict__.pop(kept, None)
+    for kept in network.__dict__.keys() - {field.name for field in fields(network)}:
+        del network.__dict__[kept]
 
 
 def fit(rows: Rows, steps: int, network: FloatNetwork) -> None:
@@ -191,12 +191,10 @@ def refit_tables(network: FloatNetwork, rows: Rows) -> float:
     """Tables as the rounded network is seen to choose them; bits of all magnitudes."""
     whole = network.whole()
     save(network.network, whole)
-    net = network.network.numbers
     counts = np.zeros((TABLES, SYMBOLS))
     for start in range(0, len(rows.symbols), 4096):
         some = slice(start, start + 4096)
-        k, depth, step = rows.classes[some].T
-        same = net["frequency"][k] + net["depth"][depth] + net["step"][step]
+        same = network.network.of_rows(*rows.classes[some].T)
         seen = rows.seen[some].transpose(1, 0, 2).astype(np.float64)
         which = network.network.choose(seen, slice(None), same)
         there = rows.there[some]

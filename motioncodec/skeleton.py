@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 from motioncodec.errors import ClipError
 
@@ -206,16 +207,14 @@ class Skeleton:
     def part_of(self) -> tuple[int, int]:
         """Id of the registered skeleton that this one is, and 0; or of the smallest of which it is
         a part, joints in the same order, and the bits of those that it lacks; or 0 and 0."""
-        best, fewest = (self.id, 0), 0
-        for whole in REGISTRY if not self.id else ():
-            kept = [j for j, name in enumerate(whole.joints) if name in self.joints]
-            left_out = (1 << len(whole)) - 1 - sum(1 << j for j in kept)
-            alike = [(whole.joints[j], whole.covered[j]) for j in kept]
-            if alike == list(zip(self.joints, self.covered)) and (
-                not best[0] or len(whole) < fewest
-            ):
-                best, fewest = (whole.id, left_out), len(whole)
-        return best
+        if self.id:
+            return self.id, 0
+        own = list(zip(self.joints, self.covered))
+        for whole in sorted(REGISTRY, key=len):
+            kept = [name in self.joints for name in whole.joints]
+            if own == list(compress(zip(whole.joints, whole.covered), kept)):
+                return whole.id, sum(1 << j for j, there in enumerate(kept) if not there)
+        return 0, 0
 
     @classmethod
     def from_names(cls, joints: Sequence[str]) -> Skeleton:

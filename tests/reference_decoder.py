@@ -504,33 +504,35 @@ def coefficients(
     return out
 
 
-def spectrum(coder: Range, frames: int, step: int) -> dict[str, Any]:
-    """8.16: numbers[window][frequency][component], and vectors, in 64ths."""
+def shape_of_spectrum(coder: Range, frames: int, step: int) -> tuple[int, int, int, int]:
+    """8.16: windows, frequencies, and classes of these and of the step."""
     longer = coder.bits(2)
     windows = max((frames + 32 * 2**longer) // (64 * 2**longer), 1)
     size = 2 * -(-frames // (2 * windows))
     length = sum(size >= n for n in (46, 64, 91, 128, 182, 256, 363))
-    kind = min(max((step + 192) // 8, 0), 20)
+    return windows, size, length, min(max((step + 192) // 8, 0), 20)
 
-    def class_of(k: int, size: int) -> int:
-        q = 512 * k // size
-        return sum((q + 8) ** 9 >= 8**9 * 2**i for i in range(1, 64))
 
+def frequency_class(k: int, size: int) -> int:
+    """8.16: f."""
+    q = 512 * k // size
+    return sum((q + 8) ** 9 >= 8**9 * 2**i for i in range(1, 64))
+
+
+def spectrum(coder: Range, frames: int, step: int) -> dict[str, Any]:
+    """8.16: numbers[window][frequency][component], and vectors, in 64ths."""
+    windows, size, length, kind = shape_of_spectrum(coder, frames, step)
     none = Adaptive.of_plain()
     numbers = coefficients(
         coder, windows, size, 60, none, False, range(60), length + 1, kind,
-        ("spectrum.bin", 8), class_of,
+        ("spectrum.bin", 8), frequency_class,
     )  # fmt: skip
     return {"numbers": numbers, "vectors": [[[64 * n for n in row] for row in w] for w in numbers]}
 
 
 def turning(coder: Range, frames: int, step: int) -> dict[str, Any]:
     """8.17: numbers[window][frequency][component], and vectors as these."""
-    longer = coder.bits(2)
-    windows = max((frames + 32 * 2**longer) // (64 * 2**longer), 1)
-    size = 2 * -(-frames // (2 * windows))
-    length = sum(size >= n for n in (46, 64, 91, 128, 182, 256, 363))
-    kind = min(max((step + 192) // 8, 0), 20)
+    windows, size, length, kind = shape_of_spectrum(coder, frames, step)
     counts = [coder.bits(size.bit_length()) for _ in range(windows)]
     if max(counts) > size:
         raise Refused("frequencies")
@@ -632,9 +634,8 @@ def turning(coder: Range, frames: int, step: int) -> dict[str, Any]:
         v += [told[w][0], [told[w][1]] * 60]
         for i, mix in zip((0, 1, 3), net["mix"]):
             v.append([n >> 8 for n in times(v[i], mix)])
-        q = 512 * k // size
-        class_of = sum((q + 8) ** 9 >= 8**9 * 2**i for i in range(1, 64))
-        return [chosen(net, [row[i] for row in v], i, class_of, length, kind) for i in every]
+        at = frequency_class(k, size), length, kind
+        return [chosen(net, [row[i] for row in v], i, *at) for i in every]
 
     for t in range(len(starts) + 2 * windows):
         some = [(w, starts[t - 2 * w], starts[t - 2 * w + 1]) for w in range(windows)

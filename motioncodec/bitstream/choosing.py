@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,13 +98,19 @@ class Network:
     def _mix(self) -> Float64:
         return self.numbers["mix"] * 2.0**-MIX_SHIFT
 
+    def of_rows(self, frequencies: Integers, depth: Any, step: Any) -> Float64:
+        """(n, HIDDEN) what is the same for all of a row, of these classes."""
+        net = self.numbers
+        out: Float64 = net["frequency"][frequencies] + net["depth"][depth] + net["step"][step]
+        return out
+
     def choose(self, given: Float64, slots: Integers | slice, rows: Float64) -> Integers:
         """(n, slots) tables.
 
         Args:
             given: (seen, n, SLOTS) what it sees.
             slots: channels that there are.
-            rows: (n, HIDDEN) what is the same for all of a row.
+            rows: (n, HIDDEN) as of :meth:`of_rows`.
         """
         net = self.numbers
         seen = np.concatenate([given, np.floor(np.matmul(given[list(self.mixed)], self._mix))])
@@ -141,10 +148,9 @@ class Chooser:
     ) -> None:
         windows, size = shape
         self.network = network
-        net = network.numbers
         self._known = np.zeros((windows + 2, size + 4, SLOTS))
         self._slots = np.array(slots, np.int64)
-        self._rows = net["frequency"][classes] + (net["depth"][depth] + net["step"][step])
+        self._rows = network.of_rows(classes, depth, step)
 
     def put(self, window: Integers, k: Integers, magnitudes: Integers) -> None:
         """Notes (n, SLOTS) magnitudes of some windows' frequencies, at most :data:`LARGEST`."""

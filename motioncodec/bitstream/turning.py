@@ -18,7 +18,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.choosing import SLOTS, Network
+from motioncodec.bitstream.choosing import FREQUENCIES_OFF, SLOTS, WINDOWS_OFF, Network
 
 Integers = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -106,9 +106,6 @@ _WEIGHTS = np.rint(256 * np.array([one for *_, one in _OWN + _BEFORE]))
 _ROOTS = np.rint(256 * np.sqrt([one for *_, one in _OWN + _BEFORE]))
 """What each counts as, and is multiplied with, in 256ths."""
 
-_NEAR = np.array([(0, -1), (0, -2), (0, -3), (-1, 0), (-1, 1), (-1, -1), (-2, 0)])
-"""Vectors that the network sees, from the one that comes."""
-
 _SIXTEENTHS = np.ceil(16 * (2.0 ** (np.arange(1, 193) / 16) - 1) - 1e-9)
 """From how many 16ths of a step on the logarithm of 1 and the steps is the next 16th;"""
 _ENERGIES = np.ceil(16 * (2.0 ** (np.arange(1, 193) / 8) - 1) - 1e-9)
@@ -139,8 +136,7 @@ class Turning:
         self.bases = np.zeros((windows, SLOTS, SLOTS))
         self._first = np.zeros((windows, SLOTS, SLOTS))
         self._seen = np.zeros((2, windows, SLOTS))
-        net = NETWORK.numbers
-        self._rows = net["frequency"][classes] + (net["depth"][depth] + net["step"][step])
+        self._rows = NETWORK.of_rows(classes, depth, step)
 
     def walk(self, counts: Integers) -> Iterator[tuple[Integers, Integers]]:
         """Rows of windows w and their frequencies k as they follow each other, of windows with so
@@ -192,8 +188,8 @@ class Turning:
         at_large = given.covariances[bands] * (whole * _PRIOR)[:, None, None]
         spread += np.rint(at_large * 2.0**-26)
         spread[:, range(SLOTS), range(SLOTS)] += 256
-        moved = np.rint(np.matmul(base, spread) * 2.0**-4)
-        base = np.where(known[:, None, None], _orthonormal(moved), given.bases[bands])
+        base[~known] = given.bases[bands[~known]]
+        base[known] = _orthonormal(np.rint(np.matmul(base[known], spread[known]) * 2.0**-4))
         ends = np.rint(np.matmul(base, spread) * 2.0**-10)
         variances = (ends * base).sum(axis=2)
         order = np.argsort(-variances, axis=1, kind="stable")
@@ -209,7 +205,7 @@ class Turning:
     def seen(self, w: Integers, k: Integers) -> Float64:
         """(9, rows, 60) what the network looks at, but for mixtures."""
         out = np.empty((NETWORK.seen, len(w), SLOTS))
-        near = self._known[w[:, None] + 2 + _NEAR[:, 0], k[:, None] + REACH + _NEAR[:, 1]]
+        near = self._known[w[:, None] + 2 + WINDOWS_OFF, k[:, None] + REACH + FREQUENCIES_OFF]
         turned = np.abs(np.matmul(near, self.bases[w].transpose(0, 2, 1)))
         sixteenths = np.rint(turned * 2.0 ** (4 - FRACTION - ONE))
         out[:7] = np.searchsorted(_SIXTEENTHS, sixteenths, side="right").transpose(1, 0, 2)
