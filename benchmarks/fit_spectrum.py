@@ -1,6 +1,7 @@
 """Fits what spectra of poses are coded with to training clips: principal components of the pose
-(motioncodec/bitstream/components.bin), how a body moves at large, by bands of frequencies
-(bands.bin), and the network that chooses tables (turning.bin).
+(motioncodec/bitstream/free_components.bin), how a body moves at large, by bands of frequencies
+(free_bands.bin), and the network that chooses tables (free_turning.bin). Files without ``free_`` in
+their names were fitted alike, to poses about their hips.
 
 usage: python benchmarks/fit_spectrum.py TRAIN_DIR [--hold-out 8] [--clips N] [--steps 15000]
            [--only bands | network]
@@ -31,7 +32,8 @@ from table_networks import (
 from motioncodec.bitstream import spectrum, turning
 from motioncodec.bitstream.choosing import SLOTS
 from motioncodec.bitstream.magnitudes import SYMBOLS, counts_of
-from motioncodec.bitstream.spectrum import Spectrum, step_of
+from motioncodec.bitstream.spectrum import Kind, Spectrum, step_of
+from motioncodec.bitstream.turning import FREE
 from motioncodec.clip import Clip
 from motioncodec.encoding import Encoding
 from motioncodec.heatmap.bones import to_reference
@@ -40,7 +42,6 @@ from motioncodec.io import read_clip
 from motioncodec.lapping import analyse
 from motioncodec.plan import Settings
 from motioncodec.skeleton import MIRROR
-from motioncodec.spectrum import components
 
 STEPS = (-168, -24)
 """Exponents of steps, from and to."""
@@ -56,14 +57,16 @@ def clips(paths: list[Path]) -> Iterator[Clip]:
 
 
 def poses_in(paths: list[Path]) -> Iterator[NDArray[np.float64]]:
-    """(N, 20, 3) poses in a row with reference bones, of which no joint lacks."""
+    """(N, 20, 3) poses in a row about their centre, with reference bones, of which no joint
+    lacks."""
     for clip in clips(paths):
         encoding = Encoding(clip, Settings(step=PROVISIONAL))
         for chunk in encoding.people[0]:
             points, bones = encoding.pose(0, chunk)
             if not np.isnan(points).all(axis=0).any():
                 whole = fill_gaps(points)
-                yield whole if bones is None else to_reference(whole, bones)
+                whole = whole if bones is None else to_reference(whole, bones)
+                yield whole - whole.mean(axis=1, keepdims=True)
 
 
 def fit_components(paths: list[Path]) -> None:
@@ -73,12 +76,12 @@ def fit_components(paths: list[Path]) -> None:
     variances, basis = principal(np.cov((rows - mean).T))
     found = [np.rint(mean * 2**13), np.rint(np.sqrt(variances) * 2**13), np.rint(basis * 2**15)]
     whole = np.clip(np.concatenate([one.ravel() for one in found]), -32_767, 32_767).astype("<i2")
-    beside("components.bin").write_bytes(whole.tobytes())
-    components.cache_clear()
+    beside("free_components.bin").write_bytes(whole.tobytes())
+    FREE.__dict__.pop("components", None)
 
 
 def fit_bands(paths: list[Path]) -> None:
-    mean, basis, _ = components()
+    mean, basis, _ = FREE.components
     bands = len(turning.BANDS) + 1
     sums, counts = np.zeros((bands, SLOTS, SLOTS)), np.zeros(bands)
     for poses in poses_in(paths):
@@ -100,8 +103,8 @@ def fit_bands(paths: list[Path]) -> None:
     shares = [np.rint(2.0**20 * one / one.sum()) for one in variances]
     numbers = np.concatenate([alike, *shares]).astype("<i4")
     vectors = np.clip(np.rint([basis.T * 2.0**turning.ONE for basis in bases]), -32_767, 32_767)
-    beside("bands.bin").write_bytes(numbers.tobytes() + vectors.astype("<i2").tobytes())
-    turning.prior.cache_clear()
+    beside("free_bands.bin").write_bytes(numbers.tobytes() + vectors.astype("<i2").tobytes())
+    FREE.__dict__.pop("prior", None)
 
 
 def principal(covariance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -115,11 +118,11 @@ def beside(name: str) -> Path:
     return Path(spectrum.__file__).with_name(name)
 
 
-def rows_of(found: Spectrum, step: int) -> Rows:
+def rows_of(found: Spectrum, kind: Kind) -> Rows:
     """What the network sees of a spectrum that is not all 0."""
     windows, size, _ = found.numbers.shape
-    frequencies, *rest = spectrum.classes_of(size, step)
-    bases = spectrum.turning((windows, size), step)
+    frequencies, *rest = spectrum.classes_of(size, kind.step)
+    bases = spectrum.turning((windows, size), kind)
     out = []
     for w, k in bases.walk(counts_of(found.numbers)):
         numbers = found.numbers[w, k].astype(np.int64)
@@ -138,8 +141,8 @@ def rows_as_encoded(some: list[Clip], rng: np.random.Generator) -> Rows:
         encoding = Encoding(clip, Settings(step=1000 * step_of(step)))
         encoding.spectrum_price = float(rng.choice([0.12, 0.17, 0.25]))
         encoding.add_spectra()
-        told = [one.spectrum for one in encoding.people[0].values()]
-        out += [rows_of(one, step) for one in told if one is not None and one.numbers.any()]
+        told, kind = [one.spectrum for one in encoding.people[0].values()], encoding.stream.kind
+        out += [rows_of(one, kind) for one in told if one is not None and one.numbers.any()]
     return Rows.joined(out)
 
 
@@ -154,9 +157,9 @@ def main() -> None:
     if options.only != "network":
         fit_bands(paths)
     some = list(clips(paths))
-    network = FloatNetwork(turning.NETWORK)
-    if not beside(turning.NETWORK.file).exists():
-        save(turning.NETWORK, network.whole())
+    network = FloatNetwork(FREE.network)
+    if not beside(FREE.network.file).exists():
+        save(FREE.network, network.whole())
     for turn in range(3):
         # What encoders choose depends on the tables, and these on what they choose.
         rows = rows_as_encoded([clip for clip in some for _ in range(2)], rng)

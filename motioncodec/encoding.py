@@ -17,14 +17,16 @@ from motioncodec.bitstream.bones import RIGID, code_shape
 from motioncodec.bitstream.container import Writer
 from motioncodec.bitstream.entropy import Encoder
 from motioncodec.bitstream.exact import NO_NUMBER
-from motioncodec.bitstream.header import CHUNK, step_exponent, step_size
+from motioncodec.bitstream.header import CHUNK, PATH_BLOCK, step_exponent, step_size
 from motioncodec.bitstream.payload import Layout, PersonChunk, encode_chunk
 from motioncodec.clip import Clip
 from motioncodec.errors import ClipError
 from motioncodec.heatmap.bones import find_bones
 from motioncodec.heatmap.placement import (
+    Placement,
     choose_anchor,
     dequantise_scale,
+    fill_gaps,
     from_model_axes,
     to_model_axes,
 )
@@ -54,6 +56,7 @@ from motioncodec.tracks import (
     canonical_points,
     encode_extra,
     find_links,
+    find_path,
     place,
     quantise_bones,
     sample_canonical,
@@ -204,19 +207,21 @@ class Encoding:
         ]
 
     def pose(self, person: int, chunk: int) -> tuple[Float64, Float64 | None]:
-        """(N, 20, 3) joints in body units at a chunk's model frames, NaN where missing, and (20,)
-        lengths of the rigid bones, None for none."""
+        """(N, 20, 3) joints in body units at a chunk's model frames, about hips or centre, NaN
+        where missing, and (20,) lengths of the rigid bones, None for none."""
         stream, mine = self.stream, self.people[person]
         start = stream.header.span(chunk)[0]
         stop = start + stream.header.steps(chunk, 1)
         samples = self._sampled(person, start, stop)
-        points = stream.placement(mine, person, start, stop).apply(samples.points)
+        points = stream.told_placement(mine, person, start, stop).apply(samples.points)
+        if stream.header.free:
+            known = samples.seen.any(axis=0)
+            points -= points[:, known if known.any() else ~known].mean(axis=1, keepdims=True)
         return np.where(samples.seen[..., None], points, np.nan), stream.bones(mine[chunk])
 
     def add_spectra(self) -> None:
         """Gives everybody a spectrum in every chunk in which they are there."""
-        header = self.stream.header
-        assert header.spectrum is not None
+        header, kind = self.stream.header, self.stream.kind
         for person, mine in enumerate(self.people):
             before: int | None = None
             for start in range(0, header.chunks, _TOGETHER):
@@ -228,13 +233,44 @@ class Encoding:
                     run = [run[0] - 1, *run] if joins else run
                     told = [self.pose(person, chunk) for chunk in run]
                     found = find_spectra(
-                        [points for points, _ in told], told[0][1], header.spectrum,
+                        [points for points, _ in told], told[0][1], kind,
                         self.spectrum_price, mine[run[0]].spectrum if joins else None,
                     )  # fmt: skip
                     for chunk, spectrum in zip(run, found):
                         if chunk < behind:
                             # All of them are kept, of a clip of hours too.
                             mine[chunk].spectrum, before = spectrum.slim(), chunk
+
+    def add_paths(self) -> None:
+        """Gives everybody who has a spectrum the path of their centre."""
+        for person, mine in enumerate(self.people):
+            for chunk, one in mine.items():
+                if one.present:
+                    one.origin = find_path(self.stream.header, self._path(person, chunk))
+
+    def _path(self, person: int, chunk: int) -> Float64:
+        """(N + 1, 3) where decoded poses are nearest to a chunk's joints, and to the next one's
+        first, less how the path bends by itself; the last one held to fill its last block."""
+        stream, header, mine = self.stream, self.stream.header, self.people[person]
+        start, stop = header.span(chunk)
+        _, end = stream.margins(mine, start, stop, 1)
+        poses, where, bent = stream.footed(mine, person, start, end)
+        here = slice(end - start)
+        centres = self.centres(person, start, poses[here], where.part(here))
+        held = np.arange(stream.layout(chunk).path * PATH_BLOCK + 1)
+        values = centres[np.minimum(held, len(centres) - 1)]
+        values[:-1] -= bent[: len(values) - 1]
+        return values
+
+    def centres(self, person: int, start: int, poses: Float64, where: Placement) -> Float64:
+        """(N, 3) places, in body units in the models' axes, where (N, 20, 3) decoded poses about
+        their centre are nearest to the joints that are there, from a model frame on; bridged where
+        there is none."""
+        samples = self._sampled(person, start, start + len(poses))
+        apart = (samples.points - where.invert(poses)) / where.size[:, None, None]
+        count = samples.seen.sum(axis=1)[:, None]
+        total = np.where(samples.seen[..., None], apart, 0.0).sum(axis=1)
+        return fill_gaps(np.where(count, total / np.maximum(count, 1), np.nan))
 
     def add_links(self) -> None:
         """Finds what carries joints outside the body along, by the first chunk in which somebody
@@ -599,6 +635,7 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
     for encoding in encodings:
         if encoding.stream.header.spectrum is not None:
             encoding.add_spectra()
+            encoding.add_paths()
         encoding.add_links()
 
 

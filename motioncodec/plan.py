@@ -13,6 +13,7 @@ from motioncodec.bitstream.header import (
     FIRST_LATER,
     MAX_CELLS,
     MODEL_RATE,
+    PATH_BLOCK,
     WINDOW,
     Header,
     chunk_cells,
@@ -192,7 +193,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         scales = tuple(quantise_scale(find_scale(points)) for points in samples)
         sizes = [dequantise_scale(scale) for scale in scales]
         like = 0 if weights is None else 4 * weights.id + fineness
-        origin_step = default_origin(3, like, spectrum)
+        origin_step = default_origin(3, like, spectrum, free=True)
     elif weights is not None:
         sizes = [float(np.median(find_size(points))) for points in samples if len(points)]
         origin_step = step_exponent(_HIPS_STEP_2D[fineness] * min(sizes, default=1.0))
@@ -206,7 +207,8 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         sizes = [spread / 4 or 1.0]
     chunk = CHUNK
     # Crowds and marker sets get shorter chunks, so that memory stays what it is for one person.
-    least = WINDOW if weights is None else max(weights.config.window, WINDOW)
+    least = PATH_BLOCK if spectrum is not None else WINDOW
+    least = least if weights is None else max(weights.config.window, least)
     while chunk > least and (
         chunk_cells(chunk, clip.frame_rate, clip.persons, len(clip.skeleton)) > MAX_CELLS // 2
     ):
@@ -254,6 +256,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         terse=settings.lossless or bound > 0,
         spectrum=spectrum,
         turns=spectrum is not None,
+        free=spectrum is not None,
     )
     header.check_size(len(clip.skeleton))
     return header, weights

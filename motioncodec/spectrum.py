@@ -17,18 +17,16 @@ by nothing, so they become what is cheapest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motioncodec.bitstream.choosing import SLOTS
 from motioncodec.bitstream.magnitudes import cheapest, counts_of
 from motioncodec.bitstream.spectrum import (
     LONGEST,
     NETWORK,
+    Kind,
     Spectrum,
     shape_of,
     step_of,
@@ -36,7 +34,6 @@ from motioncodec.bitstream.spectrum import (
     turning,
 )
 from motioncodec.bitstream.turning import FRACTION
-from motioncodec.bitstream.turning import NETWORK as TURNING
 from motioncodec.heatmap.bones import REFERENCE_BONES, from_reference, to_reference
 from motioncodec.heatmap.placement import fill_gaps
 from motioncodec.lapping import analyse, lap, synthesise
@@ -61,32 +58,19 @@ _LEAST = 0.3
 """Frequencies whose coefficients are all within so many steps are not looked at."""
 
 
-@cache
-def components() -> tuple[Float64, Float64, Float64]:
-    """(60,) mean pose in body units; (60, 60) components, one to a column, largest first,
-    orthonormal to what 16 bits hold; and (60,) their standard deviations.
-
-    ``components.bin``: mean and deviations in 2^-13, components row by row in 2^-15, all 16-bit,
-    signed, little-endian.
-    """
-    raw = np.frombuffer((files("motioncodec.bitstream") / "components.bin").read_bytes(), "<i2")
-    mean, spread, basis = raw[:SLOTS], raw[SLOTS : 2 * SLOTS], raw[2 * SLOTS :]
-    return mean / 2.0**13, basis.reshape(SLOTS, SLOTS) / 2.0**15, spread / 2.0**13
-
-
-def poses_of(vectors: Sequence[Integers], frames: Sequence[int], step: int) -> Float64:
+def poses_of(vectors: Sequence[Integers], frames: Sequence[int], kind: Kind) -> Float64:
     """Spectra of chunks in a row to poses.
 
     Args:
         vectors: (W, n, 60) of each, as :class:`motioncodec.bitstream.spectrum.Spectrum` has them.
         frames: model frames in each.
-        step: exponent of 2^(step / 32).
+        kind: of all of them.
 
     Returns:
         (N, 20, 3) of all these frames in body units, with bones that are nearly the reference's.
     """
-    mean, basis, _ = components()
-    size = step_of(step) / (1 << FRACTION)
+    mean, basis, _ = kind.kit.components
+    size = step_of(kind.step) / (1 << FRACTION)
     signals = [synthesise(one.astype(np.float64) * size) for one in vectors]
     _lap(signals, [one.shape for one in vectors], frames, back=True)
     signal = np.concatenate([one[:count] for one, count in zip(signals, frames)])
@@ -111,7 +95,7 @@ def _lap(
 def find_spectra(
     chunks: Sequence[Float64],
     bones: Float64 | None,
-    step: int,
+    kind: Kind,
     price: float,
     before: Spectrum | None = None,
 ) -> list[Spectrum]:
@@ -119,9 +103,10 @@ def find_spectra(
     it is found.
 
     Args:
-        chunks: of each (N, 20, 3) joints in body units, N from 1, NaN where missing.
+        chunks: of each (N, 20, 3) joints in body units, N from 1, NaN where missing; where poses
+            are about their centre, about anything.
         bones: (20,) lengths of the rigid ones, None for none.
-        step: exponent.
+        kind: of spectrum.
         price: of a bit, in squared steps.
         before: the spectrum of the first chunk, if that is settled.
     """
@@ -135,8 +120,13 @@ def find_spectra(
     rigid = None if bones is None else np.where(np.isfinite(bones), REFERENCE_BONES, np.nan)
     truth = whole if bones is None else to_reference(whole, bones)
     start = truth.copy()
-    start[:, ~seen] = _likely(truth, seen)
-    mean, basis, _ = components()
+    start[:, ~seen] = _likely(truth, seen, kind)
+    if kind.free:
+        start -= start.mean(axis=1, keepdims=True)
+    mean, basis, _ = kind.kit.components
+    step = kind.step
+    # Of joints that are there, by frame.
+    share = there / np.maximum(there.sum(axis=1, keepdims=True), 1)
 
     def signals(poses: Float64) -> list[Float64]:
         """Components of each chunk, in steps."""
@@ -167,41 +157,48 @@ def find_spectra(
 
     def settled(exact: list[Float64]) -> list[Spectrum]:
         rest = exact if before is None else exact[1:]
-        out = [_turned(one, step, price) for one in rest]
+        out = [_turned(one, kind, price) for one in rest]
         return out if before is None else [before, *out]
 
     exact = analysed(first)
     found = settled(exact)
     for _ in range(ROUNDS):
         vectors = [one.vectors for one in found]
-        poses = poses_of(vectors, frames, step)
+        poses = poses_of(vectors, frames, kind)
         if rigid is not None:
             poses = from_reference(poses, rigid)
-        off = analysed(signals(np.where(there, truth - poses, 0.0)))
+        apart = np.where(there, truth - poses, 0.0)
+        if kind.free:
+            # What joints are off by in common is left to the path.
+            apart = np.where(there, apart - (apart * share).sum(axis=1, keepdims=True), 0.0)
+        off = analysed(signals(apart))
         found = settled([one / (1 << FRACTION) + more for one, more in zip(vectors, off)])
     return found
 
 
-def _turned(exact: Float64, step: int, price: float) -> Spectrum:
+def _turned(exact: Float64, kind: Kind, price: float) -> Spectrum:
     """Coefficients in steps to a spectrum, row by row as it is written: numbers are smaller where
     that saves more bits than it does harm."""
-    bases = turning(exact.shape[:2], step)
+    bases, bits = turning(exact.shape[:2], kind), kind.kit.network.bits
     numbers = np.zeros(exact.shape, np.int64)
     for w, k in bases.walk(counts_of(np.abs(exact).max(axis=2, keepdims=True) > _LEAST)):
         given = bases.turned(w, exact[w, k])
         size = np.minimum(np.abs(given), _MOST)
         which = bases.tables(w, k)
-        out = cheapest(size, np.rint(size), which, TURNING.bits, price)
+        out = cheapest(size, np.rint(size), which, bits, price)
         numbers[w, k] = np.sign(given) * out
         bases.put(w, k, numbers[w, k])
     return Spectrum(numbers, bases.vectors)
 
 
-def _likely(truth: Float64, seen: NDArray[np.bool_]) -> Float64:
+def _likely(truth: Float64, seen: NDArray[np.bool_], kind: Kind) -> Float64:
     """(N, missing, 3) joints that a clip lacks, as the others let expect."""
-    mean, basis, deviations = components()
+    mean, basis, deviations = kind.kit.components
     known = np.repeat(seen, 3)
     spread = basis * deviations
+    if kind.free:
+        # Where the centre is nobody knows yet.
+        spread = np.concatenate([spread, np.tile(np.eye(3), (len(seen), 1))], axis=1)
     within = spread[known] @ spread[known].T + 1e-4 * np.eye(known.sum())
     off = truth.reshape(len(truth), -1)[:, known] - mean[known]
     found = off @ np.linalg.solve(within, spread[known] @ spread[~known].T) + mean[~known]
@@ -230,4 +227,4 @@ def _cost(exact: Float64, found: Integers, step: int, price: float) -> float:
     return float((off**2).sum() + price * told.sum())
 
 
-__all__ = ["PRICE", "components", "find_spectra", "poses_of"]
+__all__ = ["PRICE", "find_spectra", "poses_of"]

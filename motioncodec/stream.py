@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from motioncodec.articulated import links_of
 from motioncodec.bitstream.bones import FREE, RIGID
-from motioncodec.bitstream.header import FIRST_LATER, WINDOW, Header
+from motioncodec.bitstream.header import FIRST_LATER, PATH_BLOCK, WINDOW, Header
 from motioncodec.bitstream.network import NetworkPrior, NetworkTensors
-from motioncodec.bitstream.payload import Layout, PersonChunk
+from motioncodec.bitstream.payload import Layout, PersonChunk, Spectral
 from motioncodec.bitstream.prior import LevelPrior, Prior
 from motioncodec.bitstream.refinement import step_class
+from motioncodec.bitstream.spectrum import Kind
 from motioncodec.errors import ClipError, ContainerError, ModelError
-from motioncodec.heatmap.bones import from_reference, to_reference
+from motioncodec.footing import REACH, bends, velocities
+from motioncodec.heatmap.bones import HIPS, from_reference, to_reference
 from motioncodec.heatmap.placement import (
     KNOT_SPACING,
     Placement,
@@ -46,6 +48,7 @@ from motioncodec.tracks import (
     dequantise_bones,
     extra_order,
     joined,
+    path_of,
     placement,
 )
 
@@ -161,6 +164,12 @@ class Stream:
         return priors_of(self.weights)[: self.header.depth]
 
     @property
+    def kind(self) -> Kind:
+        """Of spectrum, of a stream that has one."""
+        assert self.header.spectrum is not None
+        return Kind(self.header.spectrum, self.header.turns, self.header.free)
+
+    @property
     def preset(self) -> str:
         """Of the stream's tokens; of a spectrum, the one that comes about as near."""
         return PRESETS[self.header.depth - 1] if self.weights is None else self.presets[-1]
@@ -206,8 +215,7 @@ class Stream:
             self.header.lossless, self.header.stride, self.extra if self.header.adaptive else (),
             self.header.learned, self.header.spaced, self.header.terse,
             None if self.header.spectrum is None
-            else (self.header.steps(chunk, 1), self.header.spectrum, self.header.depth,
-                  self.header.turns),
+            else Spectral(self.header.steps(chunk, 1), self.header.depth, self.kind),
         )  # fmt: skip
 
     @cached_property
@@ -356,7 +364,7 @@ class Stream:
     def margin(self) -> int:
         """Model frames on either side that decoding looks at."""
         if self.header.spectrum is not None:
-            return BORDER + WINDOW
+            return BORDER + WINDOW + (PATH_BLOCK + REACH + 1 if self.header.free else 0)
         return (0 if self.weights is None else self.weights.config.margin) + WINDOW
 
     def decode_body(
@@ -371,24 +379,59 @@ class Stream:
         out = np.zeros((stop - start, len(self.skeleton), self.header.dims))
         if not self.covered:
             return out
-        told = self._synthesised if self.header.spectrum is not None else self._detokenized
-        where = self.placement(mine, person, start, stop)
-        out[:, self.covered] = where.invert(told(mine, start, stop))[:, self.canonical]
+        poses, where = self._placed(mine, person, start, stop)
+        out[:, self.covered] = where.invert(poses)[:, self.canonical]
         return out
 
-    def _synthesised(self, mine: dict[int, PersonChunk], start: int, stop: int) -> Float64:
+    def _placed(
+        self, mine: dict[int, PersonChunk], person: int, start: int, stop: int
+    ) -> tuple[Float64, Placement]:
+        """(N, 20, D) body units at model frames ``start`` to ``stop``, and where their origin is,
+        which is the centre of the joints or the hips."""
+        if not self.header.free:
+            found = self.poses if self.header.spectrum is not None else self._detokenized
+            return found(mine, start, stop), self.told_placement(mine, person, start, stop)
+        poses, where, bent = self.footed(mine, person, start, stop)
+        near = self.neighbours(start, stop)
+        curves = (mine[c].origin for c in near)
+        told = np.concatenate([path_of(self.header, one)[:-1] for one in curves if one is not None])
+        ahead = start % PATH_BLOCK
+        first = start - ahead - near[0] * self.header.chunk
+        path = told[first : first + len(bent)] + bent
+        here = slice(ahead, ahead + stop - start)
+        where = replace(where, origin=path * dequantise_scale(self.header.scales[person]))
+        return poses[here], where.part(here)
+
+    def footed(
+        self, mine: dict[int, PersonChunk], person: int, start: int, stop: int
+    ) -> tuple[Float64, Placement, Float64]:
+        """Of whole blocks of the path about model frames ``start`` to ``stop``, what is known
+        before the path is: (N, 20, 3) body units about the centre, the placement but for its
+        origin, and (N, 3) body units in the models' axes that the path is off straight lines by,
+        as these poses have it."""
+        low, high = self.margins(mine, start, stop, PATH_BLOCK + REACH + 1)
+        first, last = start // PATH_BLOCK, -(-stop // PATH_BLOCK)
+        held = np.arange(first * PATH_BLOCK - REACH, last * PATH_BLOCK + REACH + 1)
+        held = np.clip(held, low, high - 1) - low
+        poses = self.poses(mine, low, high)[held]
+        where = self.told_placement(mine, person, low, high).part(held)
+        assert where.heading is not None
+        here = slice(REACH, -REACH - 1)
+        return poses[here], where.part(here), bends(velocities(poses, where.heading))
+
+    def poses(self, mine: dict[int, PersonChunk], start: int, stop: int) -> Float64:
         """(N, 20, 3) body units at model frames ``start`` to ``stop``, from spectra."""
-        assert self.header.spectrum is not None
         low, high = self.margins(mine, start, stop, BORDER)
         near = self.neighbours(low, high)
         spectra = [one.spectrum for one in map(mine.get, near) if one and one.spectrum]
         frames = [self.header.steps(chunk, 1) for chunk in near]
-        poses = poses_of([one.vectors for one in spectra], frames, self.header.spectrum)
+        poses = poses_of([one.vectors for one in spectra], frames, self.kind)
         # The last frame is held up to the end of its windows.
         first = near[0] * self.header.chunk
         poses = poses[np.minimum(np.arange(start - first, stop - first), len(poses) - 1)]
         bones = self.bones(mine[near[0]])
-        return poses if bones is None else from_reference(poses, bones)
+        poses = poses if bones is None else from_reference(poses, bones)
+        return poses - poses.mean(axis=1, keepdims=True) if self.header.free else poses
 
     def _detokenized(self, mine: dict[int, PersonChunk], start: int, stop: int) -> Float64:
         """(N, 20, D) body units at model frames ``start`` to ``stop``, from tokens."""
@@ -410,11 +453,23 @@ class Stream:
         self, mine: dict[int, PersonChunk], person: int, start: int, stop: int
     ) -> Placement:
         """Placement at model frames ``start`` to ``stop``."""
+        if not self.header.free:
+            return self.told_placement(mine, person, start, stop)
+        poses, where = self._placed(mine, person, start, stop)
+        hips = poses[:, list(HIPS)].mean(axis=1, keepdims=True)
+        return replace(where, origin=where.invert(hips)[:, 0])
+
+    def told_placement(
+        self, mine: dict[int, PersonChunk], person: int, start: int, stop: int
+    ) -> Placement:
+        """Placement at model frames ``start`` to ``stop`` as far as it is told before the pose:
+        without the origin where the path of the centre is told behind it."""
         near = self.neighbours(start, stop)
         parts = []
         for one in (mine[c] for c in near):
-            assert one.origin is not None and one.turn is not None
-            parts.append(placement(self.header, person, one.origin, one.turn))
+            assert one.turn is not None
+            hips = None if self.header.free else one.origin
+            parts.append(placement(self.header, person, hips, one.turn))
         first = near[0] * self.header.chunk
         return joined(parts, self.header.dims == 3, slice(start - first, stop - first))
 
@@ -458,7 +513,7 @@ class Stream:
         if not self.covered or self.header.dims == 2:
             return None
         low, high = self.margins(mine, *self.header.span(chunk), WINDOW)
-        where = self.placement(mine, person, low, high)
+        where = self.told_placement(mine, person, low, high)
         assert where.heading is not None
         frames = range(*self.header.frame_span(chunk))
         return self.at_clip_rate(np.unwrap(where.heading), low, frames)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motioncodec.bitstream.bones import FREE
-from motioncodec.bitstream.curves import thrifty
-from motioncodec.bitstream.header import MODEL_RATE, Header, Link, step_size
+from motioncodec.bitstream.curves import PATHS, thrifty
+from motioncodec.bitstream.header import MODEL_RATE, PATH_BLOCK, Header, Link, step_size
 from motioncodec.bitstream.trajectory import (
     BLOCK,
     Curve,
@@ -159,33 +159,42 @@ def sample_canonical(clip: Clip, person: int, start: int, stop: int) -> Samples:
 
 def place(
     sampled: Sampled, header: Header, person: int, chunk: int, anchor: int | None
-) -> tuple[Curve, NDArray[np.int64]]:
-    """Where a person is throughout a chunk: the hips' curve, and the knots of heading or size."""
+) -> tuple[Curve | None, NDArray[np.int64]]:
+    """Where a person is throughout a chunk: the hips' curve, and the knots of heading or size.
+    None for the curve where a path is found later, of what decoding makes of the pose."""
     start, stop = header.span(chunk)
     before = min(start, SMOOTHING)
     after = min(max(header.model_frames - stop, 1), SMOOTHING)
     samples = sampled(start - before, stop + after)
     points = np.where(samples.seen[..., None], samples.points, np.nan)
     if header.dims == 3:
-        scale = dequantise_scale(header.scales[person])
-        hips = find_hips(points, scale, anchor) / scale
+        unit = dequantise_scale(header.scales[person])
+        size: float | Float64 = unit
         turn = find_heading(points) / (2 * np.pi / HEADING_STEPS)
     else:
-        size = find_size(points)
-        hips = find_hips(points, size, anchor)
+        size, unit = find_size(points), 1.0
         turn = np.log2(size) * SIZE_STEPS
     here = slice(before, before + stop - start + 1)
-    curve = analyse(hips[here], step_size(header.origin_step), HIPS_DEAD_ZONE)
+    curve = None
+    if not header.free:
+        hips = find_hips(points, size, anchor) / unit
+        curve = analyse(hips[here], step_size(header.origin_step), HIPS_DEAD_ZONE)
     knots = turn[here][::KNOT_SPACING]
     if header.dims == 3:
         return curve, cheap_knots(knots, "heading", TURN_PRICE)[:, None]
     return curve, np.rint(knots).astype(np.int64)[:, None]
 
 
-def placement(header: Header, person: int, curve: Curve, turn: NDArray[np.int64]) -> Placement:
-    """Whole numbers of a chunk to its placement at the chunk's N model frames and the one after."""
-    origin = synthesise(curve, step_size(header.origin_step))
-    at = np.arange(len(origin)) / KNOT_SPACING
+def placement(
+    header: Header, person: int, curve: Curve | None, turn: NDArray[np.int64]
+) -> Placement:
+    """Whole numbers of a chunk to its placement at the chunk's N model frames and the one after;
+    the origin stays at 0 where there is no curve of the hips."""
+    frames = (len(turn) - 1) * KNOT_SPACING + 1
+    origin = np.zeros((frames, header.dims))
+    if curve is not None:
+        origin = synthesise(curve, step_size(header.origin_step))
+    at = np.arange(frames) / KNOT_SPACING
     turned = np.interp(at, np.arange(len(turn)), turn[:, 0].astype(np.float64))
     if header.dims == 2:
         return Placement(origin, 2.0 ** np.clip(turned / SIZE_STEPS, -200, 200), None)
@@ -193,6 +202,18 @@ def placement(header: Header, person: int, curve: Curve, turn: NDArray[np.int64]
     return Placement(
         origin * scale, np.full(len(origin), scale), turned * (2 * np.pi / HEADING_STEPS)
     )
+
+
+def path_of(header: Header, curve: Curve) -> Float64:
+    """(N + 1, 3) path of a chunk's centre in body units in the models' axes, to the end of its last
+    block, but for how it bends by itself."""
+    return synthesise(curve, step_size(header.origin_step), PATH_STRIDE)
+
+
+def find_path(header: Header, values: Float64) -> Curve:
+    """Inverse of :func:`path_of`, of (N + 1, 3) values."""
+    knots, exact = unrounded(values, step_size(header.origin_step), PATH_STRIDE)
+    return Curve(knots, thrifty(exact, 1, PATH_PRICE, PATHS))
 
 
 def joined(placements: list[Placement], turned: bool, frames: slice) -> Placement:
@@ -346,6 +367,12 @@ MOST_LINKED = 300
 """Joints outside the body that links are looked for among: of more, each takes too long."""
 
 _TINY = 1e-9
+
+PATH_STRIDE = PATH_BLOCK // BLOCK
+"""Model frames for each value of a path of the centre."""
+
+PATH_PRICE = 0.17
+"""Of a bit of such a path, in squared steps."""
 
 CURVE_PRICE = 0.12
 """Of a bit of these curves, in squared steps."""
@@ -578,9 +605,11 @@ __all__ = [
     "encode_extra",
     "extra_order",
     "find_links",
+    "find_path",
     "find_references",
     "joined",
     "keypoint_step",
+    "path_of",
     "place",
     "placement",
     "quantise_bones",

@@ -530,14 +530,14 @@ def spectrum(coder: Range, frames: int, step: int) -> dict[str, Any]:
     return {"numbers": numbers, "vectors": [[[64 * n for n in row] for row in w] for w in numbers]}
 
 
-def turning(coder: Range, frames: int, step: int) -> dict[str, Any]:
+def turning(coder: Range, frames: int, step: int, kit: str = "") -> dict[str, Any]:
     """8.17: numbers[window][frequency][component], and vectors as these."""
     windows, size, length, kind = shape_of_spectrum(coder, frames, step)
     counts = [coder.bits(size.bit_length()) for _ in range(windows)]
     if max(counts) > size:
         raise Refused("frequencies")
-    net, every = network_numbers("turning.bin", 8, 12), range(60)
-    raw = (BITSTREAM / "bands.bin").read_bytes()
+    net, every = network_numbers(kit + "turning.bin", 8, 12), range(60)
+    raw = (BITSTREAM / (kit + "bands.bin")).read_bytes()
     words = [n for (n,) in struct.iter_unpack("<i", raw[: 4 * 549])]
     alike, spreads = words[:9], [words[9 + 60 * b :][:60] for b in range(9)]
     halves = [n for (n,) in struct.iter_unpack("<h", raw[4 * 549 :])]
@@ -1314,9 +1314,9 @@ def exact(
     return out
 
 
-def adaptive_curves() -> list[Adaptive]:
+def adaptive_curves(file: str) -> list[Adaptive]:
     """8.12: tables of sines, knots and bits."""
-    raw = (Path(__file__).parents[1] / "motioncodec" / "bitstream" / "curves.bin").read_bytes()
+    raw = (BITSTREAM / file).read_bytes()
     told = [number for (number,) in struct.iter_unpack("<H", raw)]
     sines = {
         (band, level): [told.pop(0) for _ in range(18)] for band in range(8) for level in range(14)
@@ -1423,12 +1423,13 @@ def chunk(
     later: bool = False,
     spaced: bool = False,
     terse: bool = False,
-    spectral: tuple[int, int, int, bool] | None = None,
+    spectral: tuple[int, int, tuple[int, bool, bool]] | None = None,
 ) -> list[dict[str, Any]]:
     """8.1: all people of a chunk."""
     coder = Range(data)
     shared, sure = Adaptive.of_numbers(), Adaptive.of_numbers()
-    begun = adaptive_curves() if outside else []
+    begun = adaptive_curves("curves.bin") if outside else []
+    ways = adaptive_curves("paths.bin")
     plain, corrected = Adaptive.of_plain(), Adaptive.of_corrections()
     amid = Adaptive.of_between()
     body = covered if terse else None
@@ -1445,10 +1446,12 @@ def chunk(
             continue
         in_numbers = bounded and coder.bits(1)
         placed = bool(priors or learned or spectral) and (not in_numbers or coder.bits(1))
-        depth = spectral[2] if spectral else len(learned)
+        depth = spectral[1] if spectral else len(learned)
+        step, turns, free = spectral[2] if spectral else (0, False, False)
         if placed:
             hips = "hips_2d" if dims == 2 else f"hips_{depth}" if depth else "hips"
-            person["origin"] = curve(coder, hips, windows, dims)
+            if not free:
+                person["origin"] = curve(coder, hips, windows, dims)
             kind = "heading" if dims == 3 else "box"
             person["turn"] = knots(coder, kind, 2 * windows + 1, 1, 1)[0]
             person["tokens"] = [tokens(coder, count, *prior) for prior, count in zip(priors, steps)]
@@ -1460,8 +1463,11 @@ def chunk(
                 one = Learned(tensors)
                 known.append((one, one.read(coder, count, known)))
             if spectral:
-                read = turning if spectral[3] else spectrum
-                person["spectrum"] = read(coder, *spectral[:2])
+                kit = ("free_" if free else "",) if turns else ()
+                read = turning if turns else spectrum
+                person["spectrum"] = read(coder, spectral[0], step, *kit)
+                if free:
+                    person["path"] = adaptive_curve(coder, -(-windows // 2), [False], 3, *ways)
             else:
                 person["tokens"] = [[list(slot) for slot in zip(*found)] for _, found in known]
         if extra and not in_numbers:
@@ -1496,7 +1502,7 @@ def chunk(
                 person["shape"] = told, choices
                 about = slots, depth, jointed[number]
                 if spectral:
-                    fineness = min(max(1 + (-spectral[1] - 40) // 16, 1), 8)
+                    fineness = min(max(1 + (-step - 40) // 16, 1), 8)
                     about = slots, fineness, jointed[number], ("rest.bin", 8)
             person["fine"] = coefficients(coder, *fine, plain, later, *about)
             if bounded:

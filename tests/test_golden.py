@@ -48,6 +48,11 @@ BINARY_TABLES_SHA256 = {
     "bands.bin": "cd193acd6e803b80726da0954d8b9344aa9567c79b0acdc6b3cb164195a27d1b",
     "rest.bin": "b39a75df83b230795a914f3bc0d285fe9a4ab667ce23065920e729472316b6dc",
     "components.bin": "7c1ea22a34cc6ef3c518e5f14876ffa34a33900a42a1b740b887d34fb9fb22bc",
+    "free_bands.bin": "26dc67989b9ad3af8d5124bd5b84f134dd42b4b5299a0d1d4f9d4490e5be0bed",
+    "free_components.bin": "5b9ad238a9221061948c8a55c1098bb316dbe1d6aef07e4734a87c664b5d78fd",
+    "free_turning.bin": "5c408213fa12dc863049f02985682e9772d824d38feebb6566dccafb2f66c824",
+    "paths.bin": "23ab65899f9f1d303b4cb6e00f3c80cbc9722e5b7b739783535e99c230770fea",
+    "footing.bin": "6fd646572a58248ff8af041e66f0073d34953aa7d6f041789f5b787b631dd0b1",
     "curves.bin": "e1e33ade2ca0cfd1be780af3a35e2af28d0971f61cd815834a9cfaa7b8adb8d2",
 }
 TABLES_SHA256 = "7fc2a37752ca9bd67f483477aa21837697c5deed211548fdf5b98da35af48f40"
@@ -153,6 +158,11 @@ def test_the_golden_files_decode(name: str) -> None:
                 assert lists["spectrum"]["numbers"] == expected.spectrum.numbers.tolist()
                 assert found.spectrum is not None
                 assert lists["spectrum"]["vectors"] == found.spectrum.vectors.tolist()
+            if expected.placed and layout.free:
+                assert expected.origin is not None
+                assert lists["path"]["knots"] == expected.origin.knots.T.tolist()
+                sines = expected.origin.sines.transpose(1, 0, 2)
+                assert lists["path"]["sines"] == sines.tolist()
             if expected.present and expected.bones is not None:
                 rigid = np.flatnonzero(expected.bones != FREE).tolist()
                 assert lists["bones"] == {j: int(expected.bones[j]) for j in rigid}

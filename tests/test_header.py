@@ -127,6 +127,9 @@ def test_the_numbers_of_keys_are_permanent() -> None:
     spectral = Header(frames=1, frame_rate=30.0, scales=(0,), spectrum=-80, origin_step=-17)
     assert spectral.pack() == {0: 1, 11: 0, 70: -80}
     assert replace(spectral, turns=True).pack() == {0: 1, 11: 0, 71: -80}
+    free = replace(spectral, turns=True, free=True)
+    assert free.pack() == {0: 1, 11: 0, 12: -17, 73: -80}
+    assert replace(free, origin_step=-20).pack() == {0: 1, 11: 0, 73: -80}
     apart = Header(frames=1, frame_rate=30.0, references=(0, 0, 1, 1), adaptive=True).pack()
     assert apart == {0: 1, 67: b"\0\x94\x00\x01\x01\x03"}
     links = (None, None, Link((1, 90), (64, -1, 127)), None)

@@ -1,4 +1,5 @@
-"""Files of earlier versions, with weights that no longer encode: they decode as they did."""
+"""Files of earlier versions, with weights or keys that are no longer written: they decode as they
+did."""
 
 from __future__ import annotations
 
@@ -41,6 +42,8 @@ def test_tokens_are_what_they_were(name: str) -> None:
         ("patches_f8", "npz/cmu_49_08.npz", 26.245),
         ("patches_2d_f16", "openpose", 10.317),
         ("patches_bound", "npz/hdm05_kick_left_front_001.npz", 18.029),
+        ("spectrum", "npz/cmu_49_08.npz", 11.911),
+        ("turning", "npz/cmu_49_08.npz", 34.743),
     ],
 )
 def test_keypoints_are_as_near_as_they_were(name: str, source: str, mean: float) -> None:

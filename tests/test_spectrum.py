@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from damage import damaged_files
-from golden.cases import turning as turning_case
+from golden.cases import free as free_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,13 +27,14 @@ from motioncodec.bitstream.magnitudes import counts_of
 from motioncodec.bitstream.payload import decode_chunk, encode_chunk
 from motioncodec.bitstream.spectrum import (
     LONGEST,
+    Kind,
     Spectrum,
     classes_of,
     code_spectrum,
     shape_of,
     turning,
 )
-from motioncodec.bitstream.turning import BANDS, ONE, bands_of, groups_of, prior
+from motioncodec.bitstream.turning import BANDS, FREE, ONE, PLACED, Kit, bands_of, groups_of
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder, Settings, encode_clip
 from motioncodec.errors import ContainerError, MotionCodecError, UsageError
@@ -41,7 +42,10 @@ from motioncodec.heatmap.bones import REFERENCE_BONES, find_bones
 from motioncodec.io import read_clip
 from motioncodec.lapping import lap
 from motioncodec.skeleton import CANONICAL, find_skeleton
-from motioncodec.spectrum import components, find_spectra, poses_of
+from motioncodec.spectrum import find_spectra, poses_of
+
+KINDS = [(False, False), (True, False), (True, True)]
+"""Whether bases turn, and poses are about their centre."""
 
 DATA = Path(__file__).parent / "data"
 JUMP = DATA / "npz" / "cmu_49_08.npz"
@@ -69,8 +73,9 @@ def mean_error(clip: Clip, data: bytes) -> float:
 # -- numbers ---------------------------------------------------------------------------------------
 
 
-def test_components_are_orthonormal_and_fall() -> None:
-    _, basis, deviations = components()
+@pytest.mark.parametrize("kit", [PLACED, FREE])
+def test_components_are_orthonormal_and_fall(kit: Kit) -> None:
+    _, basis, deviations = kit.components
     assert np.abs(basis.T @ basis - np.eye(SLOTS)).max() < 1e-4
     assert (np.diff(deviations) <= 0).all()
 
@@ -99,20 +104,20 @@ def test_classes_are_within_the_network() -> None:
 @given(
     frames=st.integers(1, 200), longer=st.integers(0, LONGEST), step=st.integers(-320, 0),
     spread=st.sampled_from([0.0, 0.2, 2.0, 300.0, 1e7]), seed=st.integers(0, 999),
-    turns=st.booleans(),
+    kind=st.sampled_from(KINDS),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
 def test_spectra_round_trip(
-    frames: int, longer: int, step: int, spread: float, seed: int, turns: bool
+    frames: int, longer: int, step: int, spread: float, seed: int, kind: tuple[bool, bool]
 ) -> None:
     rng = np.random.default_rng(seed)
     shape = shape_of(frames, longer)
     fall = np.exp(-np.arange(shape[1]) / 9)[:, None]
     given = np.rint(rng.laplace(0, max(spread, 1e-9), shape) * fall).astype(np.int64)
     coder = Encoder()
-    told = code_spectrum(coder, Spectrum(given, given), frames, step, turns)
+    told = code_spectrum(coder, Spectrum(given, given), frames, Kind(step, *kind))
     blank = Spectrum.empty(frames)
-    found = code_spectrum(RangeDecoder(coder.finish()), blank, frames, step, turns)
+    found = code_spectrum(RangeDecoder(coder.finish()), blank, frames, Kind(step, *kind))
     # Windows that are as many for two lengths are told as the first of them.
     assert found.numbers.shape == given.shape
     np.testing.assert_array_equal(found.numbers, given)
@@ -127,11 +132,12 @@ def test_more_frequencies_than_there_are_are_refused() -> None:
     coder.bits(0, 2)
     coder.bits(63, 6)
     with pytest.raises(ContainerError, match="at most 34 frequencies, found 63"):
-        code_spectrum(RangeDecoder(coder.finish()), Spectrum.empty(34), 34, -85, True)
+        code_spectrum(RangeDecoder(coder.finish()), Spectrum.empty(34), 34, Kind(-85, True, True))
 
 
-def test_bands_cover_all_frequencies() -> None:
-    given = prior()
+@pytest.mark.parametrize("kit", [PLACED, FREE])
+def test_bands_cover_all_frequencies(kit: Kit) -> None:
+    given = kit.prior
     for i in range(len(BANDS) + 1):
         unit = given.bases[i] / 2.0**ONE
         assert np.abs(unit @ unit.T - np.eye(SLOTS)).max() < 1e-3
@@ -162,7 +168,7 @@ def test_bases_stay_orthonormal_whatever_they_follow(
     given[rng.random((windows, size)) < 0.3] = 0
     bases = []
     for counts in (counts_of(given), np.full(windows, size)):
-        found, some = turning((windows, size), -100), {}
+        found, some = turning((windows, size), Kind(-100, True, bool(seed % 2))), {}
         for w, k in found.walk(counts):
             for window, frequency, base in zip(w.tolist(), k.tolist(), found.bases[w]):
                 unit = base / 2.0**ONE
@@ -182,7 +188,7 @@ def test_what_moves_along_one_direction_comes_out_in_one_number() -> None:
     along = rng.normal(0, 1, SLOTS)
     along /= np.linalg.norm(along)
     exact = rng.normal(0, 40, (2, 30, 1)) * along
-    bases = turning((2, 30), -100)
+    bases = turning((2, 30), Kind(-100, True, True))
     shares = []
     for w, k in bases.walk(np.array([30, 30])):
         found = bases.turned(w, exact[w, k])
@@ -196,12 +202,13 @@ def test_whatever_multiplies_finds_the_same_vectors(kind: str) -> None:
     """Products are exact, so neither kernels nor threads matter."""
     code = """
 from hashlib import sha256
-from golden.cases import turning
+from golden.cases import free
 from motioncodec.bitstream.payload import decode_chunk, encode_chunk
-case = turning()
+case = free()
 for people, layout in zip(case.people, case.layouts):
     for person in decode_chunk(encode_chunk(people, layout), len(people), layout):
-        print(sha256(person.spectrum.vectors.tobytes()).hexdigest())
+        if person.present:
+            print(sha256(person.spectrum.vectors.tobytes()).hexdigest())
 """
     found = []
     for threads in ("1", "2"):
@@ -214,16 +221,18 @@ for people, layout in zip(case.people, case.layouts):
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         found.append(told.stdout)
-    assert len(found[0].splitlines()) == 2
+    assert len(found[0].splitlines()) == 3
     assert found[0] == found[1] == _as_here()
 
 
 @cache
 def _as_here() -> str:
-    case = turning_case()
+    case = free_case()
     here = []
     for people, layout in zip(case.people, case.layouts):
         for person in decode_chunk(encode_chunk(people, layout), len(people), layout):
+            if not person.present:
+                continue
             assert person.spectrum is not None
             here.append(hashlib.sha256(person.spectrum.vectors.tobytes()).hexdigest())
     return "".join(f"{one}\n" for one in here)
@@ -234,15 +243,21 @@ def _as_here() -> str:
 
 def still(frames: int = 40) -> np.ndarray:
     """(frames, 20, 3) the mean pose with reference bones."""
-    mean = components()[0].reshape(1, -1, 3).repeat(frames, axis=0)
+    mean = FREE.components[0].reshape(1, -1, 3).repeat(frames, axis=0)
     bones = np.where(REFERENCE_BONES > 0, REFERENCE_BONES, np.nan)
-    spectrum = find_spectra([mean], bones, -160, 0.1)
-    return poses_of([spectrum[0].vectors], [frames], -160)
+    kind = Kind(-160, True, True)
+    spectrum = find_spectra([mean], bones, kind, 0.1)
+    return poses_of([spectrum[0].vectors], [frames], kind)
 
 
-def test_the_mean_pose_is_nothing() -> None:
-    mean = components()[0].reshape(1, -1, 3).repeat(50, axis=0)
-    assert not find_spectra([mean], None, -80, 0.17)[0].numbers.any()
+@pytest.mark.parametrize("free", [False, True])
+def test_the_mean_pose_is_nothing(free: bool) -> None:
+    kind = Kind(-80, True, free)
+    mean = kind.kit.components[0].reshape(1, -1, 3).repeat(50, axis=0)
+    assert not find_spectra([mean], None, kind, 0.17)[0].numbers.any()
+    # Wherever it is, if that is told by the path.
+    along = np.linspace(0, 3, 50)[:, None, None]
+    assert free is not find_spectra([mean + along], None, kind, 0.17)[0].numbers.any()
 
 
 def test_a_finer_step_comes_nearer(jump: Clip) -> None:
@@ -253,13 +268,15 @@ def test_a_finer_step_comes_nearer(jump: Clip) -> None:
 
 def test_what_is_missing_throughout_costs_next_to_nothing() -> None:
     points = still() + 0.05 * np.sin(np.arange(40) / 5)[:, None, None]
-    (whole,) = find_spectra([points], None, -100, 0.17)
+    kind = Kind(-100, True, True)
+    (whole,) = find_spectra([points], None, kind, 0.17)
     for joint in ("left_wrist", "head_top", "right_toe"):
         less = points.copy()
         less[:, CANONICAL.index(joint)] = np.nan
-        found = find_spectra([less], None, -100, 0.17)
+        found = find_spectra([less], None, kind, 0.17)
         assert np.abs(found[0].numbers).sum() <= 1.2 * np.abs(whole.numbers).sum() + 8
-        back = poses_of([found[0].vectors], [40], -100)
+        back = poses_of([found[0].vectors], [40], kind)
+        back += np.nanmean(less - back, axis=1, keepdims=True)
         assert np.nanmean(np.linalg.norm(back - less, axis=-1)) < 0.05
 
 
@@ -405,7 +422,8 @@ def test_a_bound_takes_no_harm(jump: Clip) -> None:
     [
         {70: 1}, {70: -321}, {70: -80, 7: 14}, {70: -80, 6: 2}, {70: True}, {70: -80, 65: 1},
         {71: 1}, {71: -321}, {71: -80, 7: 14}, {71: -80, 6: 2}, {71: True}, {71: -80, 65: 1},
-        {70: -80, 71: -80},
+        {70: -80, 71: -80}, {71: -80, 73: -80}, {73: -80, 16: 96}, {73: 1}, {73: -321},
+        {73: -80, 7: 14}, {73: -80, 6: 2}, {73: True}, {73: -80, 65: 1},
     ],
 )  # fmt: skip
 def test_headers_that_cannot_be_are_refused(wrong: dict[int, object]) -> None:

@@ -51,9 +51,15 @@ GAINS = 512, 1024, 8192
 _BANDS = np.array([0, 1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6] + [7] * 18)
 
 
+JOINTS, PATHS = "curves.bin", "paths.bin"
+"""Tables to begin with, of joints and of paths of a body's centre."""
+
+
 @cache
-def _first_tables() -> tuple[Integers, ...]:
-    raw = (files("motioncodec.bitstream") / "curves.bin").read_bytes()
+def first_tables(file: str) -> tuple[Integers, ...]:
+    """Tables of sines, knots and lengths in the shapes of :data:`SHAPES`: 16 bits each,
+    little-endian, one array after another."""
+    raw = (files("motioncodec.bitstream") / file).read_bytes()
     flat = np.frombuffer(raw, "<u2").astype(np.int64)
     ends = np.cumsum([0, *(rows * columns for rows, columns in SHAPES)])
     return tuple(flat[a:b].reshape(shape) for a, b, shape in zip(ends, ends[1:], SHAPES))
@@ -61,11 +67,15 @@ def _first_tables() -> tuple[Integers, ...]:
 
 class CurveTables:
     """Tables of sines, knots and lengths as they begin; of all people of a chunk, one after the
-    other."""
+    other.
 
-    def __init__(self) -> None:
+    Args:
+        file: :data:`JOINTS` or :data:`PATHS`.
+    """
+
+    def __init__(self, file: str) -> None:
         self.sines, self.knots, self.lengths = (
-            AdaptiveTables(first, gain) for first, gain in zip(_first_tables(), GAINS)
+            AdaptiveTables(first, gain) for first, gain in zip(first_tables(file), GAINS)
         )
 
 
@@ -162,18 +172,19 @@ def _sine_rows(known: Integers, block: Integers, k: Integers) -> Integers:
 
 
 @cache
-def _bits() -> NDArray[np.float64]:
+def _bits(file: str) -> NDArray[np.float64]:
     """(BANDS x LEVELS, SYMBOLS) bits of a magnitude and its sign under the tables' beginnings."""
-    return bits_of(_first_tables()[0])
+    return bits_of(first_tables(file)[0])
 
 
-def thrifty(exact: NDArray[np.float64], joints: int, price: float) -> Integers:
+def thrifty(exact: NDArray[np.float64], joints: int, price: float, file: str = JOINTS) -> Integers:
     """(B, C, 31) sines in steps to whole numbers, smaller ones where they save more bits than they
     do harm: twice, for what a number costs depends on its neighbours.
 
     Args:
         joints: that the channels are of.
         price: of a bit, in squared steps.
+        file: of the tables.
     """
     size = np.abs(exact)
     top = np.floor(size + 0.5)
@@ -182,7 +193,7 @@ def thrifty(exact: NDArray[np.float64], joints: int, price: float) -> Integers:
     for _ in range(2):
         rows = _sine_rows(_known(_by_joint(out.astype(np.int64), joints)), block, k)
         rows = rows.reshape(len(exact), BLOCK - 1, exact.shape[1]).transpose(0, 2, 1)
-        out = cheapest(size, top, rows, _bits(), price)
+        out = cheapest(size, top, rows, _bits(file), price)
     return (np.sign(exact) * out).astype(np.int64)
 
 

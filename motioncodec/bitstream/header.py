@@ -23,6 +23,9 @@ from motioncodec.errors import ContainerError
 WINDOW = 32
 """Model frames that chunks are a multiple of."""
 
+PATH_BLOCK = 64
+"""Model frames from knot to knot of the path of a body's centre; chunks with one are a multiple."""
+
 CHUNK = 1024
 """Model frames in a chunk unless the header says otherwise."""
 
@@ -45,10 +48,12 @@ MAX_TEXT = 1 << 22
 _FRAMES, _RATE, _SKELETON, _NAMES, _UNITS, _UP, _DIMS, _MODEL, _FINGERPRINT = range(9)
 _PEOPLE, _IDS, _SCALES, _ORIGIN_STEP, _REFERENCES, _KEYPOINT_STEP = range(9, 15)
 _CONFIDENCE, _CHUNK, _METADATA, _COVERED = range(15, 19)
-_REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS, _LEARNED, _SPECTRUM, _TURNING, _LEFT_OUT = range(
-    64, 73
-)
-KNOWN_KEYS = frozenset([*range(19), *range(_REFINEMENT, _LEFT_OUT + 1)])
+_REFINEMENT, _LOSSLESS, _STRIDE, _APART, _LINKS, _LEARNED, _SPECTRUM, _TURNING = range(64, 72)
+_LEFT_OUT, _FREE = 72, 73
+KNOWN_KEYS = frozenset([*range(19), *range(_REFINEMENT, _FREE + 1)])
+
+_SPECTRA = (_SPECTRUM, _TURNING, _FREE)
+"""Keys of the step of a spectrum: which of them it is says of which kind."""
 
 SLOWEST, MAX_STRIDE = 20, 64
 """Values a second that curves of extra joints with a stride have at least; the stride at most."""
@@ -102,8 +107,8 @@ class Header:
     people: how many.
     ids: of people, as the source names them.
     scales: one for each person in 3D, in 128ths of an octave.
-    origin_step: of the hips' curve: exponent e of a step of 2^(e/4), in body units (3D) or the
-        clip's units (2D).
+    origin_step: of the curve of the hips, or of the centre: exponent e of a step of 2^(e/4), in
+        body units (3D) or the clip's units (2D).
     references: for each joint that the model does not cover, in order of joints, the joint it is
         written relative to; its own number where it is written by itself.
     keypoint_step: as ``origin_step``, for these joints, in the clip's units.
@@ -133,6 +138,8 @@ class Header:
         in the place of tokens; None where it is not.
     turns: its bases turn with the motion (:mod:`motioncodec.bitstream.turning`). As in all but
         early files with a spectrum.
+    free: and its poses are about their centre, whose path is told behind it. As in all but early
+        files with a spectrum.
     """
 
     frames: int
@@ -168,6 +175,7 @@ class Header:
     spectrum: int | None = None
     turns: bool = False
     left_out: int = 0
+    free: bool = False
 
     @property
     def alone(self) -> bool:
@@ -239,6 +247,7 @@ class Header:
         rate = int(self.frame_rate) if self.frame_rate == int(self.frame_rate) else self.frame_rate
         scales = self.scales[0] if len(self.scales) == 1 else list(self.scales)
         default_units = "m" if self.dims == 3 else "px"
+        origin = default_origin(self.dims, self.model, self.spectrum, self.free)
         for key, value, default in (
             (_RATE, rate, MODEL_RATE),
             (_SKELETON, self.skeleton, 1),
@@ -249,7 +258,7 @@ class Header:
             (_FINGERPRINT, self.fingerprint, 0),
             (_PEOPLE, self.people, 1),
             (_SCALES, scales, []),
-            (_ORIGIN_STEP, self.origin_step, default_origin(self.dims, self.model, self.spectrum)),
+            (_ORIGIN_STEP, self.origin_step, origin),
             (_KEYPOINT_STEP, self.keypoint_step, 0),
             (_CONFIDENCE, self.confidence, 0),
             (_CHUNK, self.chunk, CHUNK),
@@ -268,7 +277,7 @@ class Header:
         if self.learned:
             out[_LEARNED] = 1 + self.spaced + self.loose + 3 * self.terse
         if self.spectrum is not None:
-            out[_TURNING if self.turns else _SPECTRUM] = self.spectrum
+            out[_SPECTRA[self.turns + self.free]] = self.spectrum
         if self.left_out:
             out[_LEFT_OUT] = self.left_out
         if self.stride != 1:
@@ -327,11 +336,11 @@ class Header:
         model = _whole(packed, _MODEL, 0, 0, 1 << 24)
         fine_step, bound, promised = _refinement(packed)
         learned = _whole(packed, _LEARNED, 0, 1 if _LEARNED in packed else 0, 6)
-        turns = _TURNING in packed
-        key = _TURNING if turns else _SPECTRUM
-        spectrum = _whole(packed, key, None, -320, 0) if key in packed else None
-        if turns and _SPECTRUM in packed:
+        spectra = [key for key in _SPECTRA if key in packed]
+        spectrum = _whole(packed, spectra[0], None, -320, 0) if spectra else None
+        if len(spectra) > 1:
             raise ContainerError("header: expected one spectrum, found two")
+        free = _FREE in packed
         out = cls(
             frames=_whole(packed, _FRAMES, None, 0, MAX_FRAMES),
             frame_rate=float(rate),
@@ -346,7 +355,7 @@ class Header:
             ids=_lines(packed, _IDS) if _IDS in packed else (),
             scales=tuple(scales),
             origin_step=_whole(
-                packed, _ORIGIN_STEP, default_origin(dims, model, spectrum), -400, 400
+                packed, _ORIGIN_STEP, default_origin(dims, model, spectrum, free), -400, 400
             ),
             references=references,
             keypoint_step=_whole(packed, _KEYPOINT_STEP, 0, -400, 400),
@@ -366,7 +375,8 @@ class Header:
             loose=learned in (3, 6),
             terse=learned > 3,
             spectrum=spectrum,
-            turns=turns,
+            turns=free or _TURNING in packed,
+            free=free,
             left_out=_whole(packed, _LEFT_OUT, 0, 1 if _LEFT_OUT in packed else 0, (1 << 64) - 1),
         )
         if out.left_out and not out.skeleton:
@@ -387,7 +397,7 @@ class Header:
             raise ContainerError(
                 f"header: expected {out.people} ids of people, found {len(out.ids)}"
             )
-        if out.chunk % WINDOW:
+        if out.chunk % (PATH_BLOCK if free else WINDOW):
             raise ContainerError(
                 f"header: expected chunks of whole windows, found {out.chunk} frames"
             )
@@ -432,10 +442,10 @@ def like_tokens(spectrum: int) -> int:
     return 1 + (spectrum < _SPECTRUM_LIKE[0]) + (spectrum < _SPECTRUM_LIKE[1])
 
 
-def default_origin(dims: int, model: int, spectrum: int | None) -> int:
-    """Step of the hips' curve where none is told."""
+def default_origin(dims: int, model: int, spectrum: int | None, free: bool) -> int:
+    """Step of the curve of the hips, or of the centre, where none is told."""
     if spectrum is not None:
-        return spectrum // 8 - 7
+        return spectrum // 8 - (10 if free else 7)
     steps = LATER_ORIGIN_STEPS if model >> 2 >= FIRST_LATER else ORIGIN_STEPS
     return steps[model & 3] if dims == 3 else 0
 

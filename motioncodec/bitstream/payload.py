@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from motioncodec.bitstream.between import (
 )
 from motioncodec.bitstream.bones import TWINS, code_bones, code_shape, no_bones, slots_of
 from motioncodec.bitstream.corrections import CorrectionTables, code_corrections
-from motioncodec.bitstream.curves import CurveTables, code_curves
+from motioncodec.bitstream.curves import JOINTS, PATHS, CurveTables, code_curves
 from motioncodec.bitstream.entropy import (
     AdaptiveTables,
     Coder,
@@ -31,6 +32,7 @@ from motioncodec.bitstream.entropy import (
 )
 from motioncodec.bitstream.exact import Exact, code_exact
 from motioncodec.bitstream.foretold import Numbers
+from motioncodec.bitstream.header import PATH_BLOCK
 from motioncodec.bitstream.network import Rows, write_under
 from motioncodec.bitstream.numbers import code_numbers, fresh_tables
 from motioncodec.bitstream.prior import Prior, Tokens
@@ -41,7 +43,7 @@ from motioncodec.bitstream.refinement import (
     plain_tables,
     spectrum_class,
 )
-from motioncodec.bitstream.spectrum import Spectrum, code_spectrum
+from motioncodec.bitstream.spectrum import Kind, Spectrum, code_spectrum
 from motioncodec.bitstream.trajectory import (
     BLOCK,
     Curve,
@@ -53,6 +55,20 @@ from motioncodec.bitstream.trajectory import (
 from motioncodec.errors import ContainerError
 
 Integers = NDArray[np.int64]
+
+
+class Spectral(NamedTuple):
+    """A spectrum in the place of tokens.
+
+    Attributes:
+        frames: model frames.
+        depth: how many levels of tokens it counts as.
+        kind: of spectrum.
+    """
+
+    frames: int
+    depth: int
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -81,9 +97,7 @@ class Layout:
         stride: clip frames for each value of the curves.
         outside: which joints the curves are of, where their tables adapt; empty where they do not.
         learned, spaced, terse: as in the header.
-        spectral: of a spectrum, which is there in the place of tokens, the model frames, the
-            exponent of its step, how many levels it counts as, and whether its bases turn; None
-            where there is none.
+        spectral: of a spectrum, which is there in the place of tokens; None where there is none.
     """
 
     frames: int
@@ -106,12 +120,12 @@ class Layout:
     learned: bool = False
     spaced: bool = False
     terse: bool = False
-    spectral: tuple[int, int, int, bool] | None = None
+    spectral: Spectral | None = None
 
     @property
     def depth(self) -> int:
         """Levels of tokens, or what counts as that many; 0 without a body."""
-        return self.spectral[2] if self.spectral else len(self.priors)
+        return self.spectral.depth if self.spectral else len(self.priors)
 
     @property
     def body(self) -> Sequence[int] | None:
@@ -131,8 +145,19 @@ class Layout:
         """What the coding of a person's coefficients knows about the body."""
         slots, step = slots_of(shape, bones, here), self.jointed[person]
         if self.spectral:
-            return Jointed(slots, spectrum_class(self.spectral[1]), step, OVER_SPECTRUM)
+            return Jointed(slots, spectrum_class(self.spectral.kind.step), step, OVER_SPECTRUM)
         return Jointed(slots, self.depth, step)
+
+    @property
+    def free(self) -> bool:
+        """Whether the path of the centre is told, behind the pose, and not that of the hips."""
+        return self.spectral is not None and self.spectral.kind.free
+
+    @property
+    def path(self) -> int:
+        """Blocks of the path of the hips or of the centre."""
+        size = PATH_BLOCK if self.free else BLOCK
+        return -(-self.windows * BLOCK // size)
 
     @property
     def hips(self) -> str:
@@ -153,7 +178,7 @@ class PersonChunk:
 
     Attributes:
         missing: (F, K) bool.
-        origin: curve of the hips, D channels; None without a model.
+        origin: curve of the hips or of the centre, D channels; None without a model.
         turn: (knots, 1) heading in 64ths of a turn (3D) or size in eighths of an octave (2D).
         bones: (20,) lengths in steps (:mod:`motioncodec.bitstream.bones`); None where the model
             does not know reference bones.
@@ -202,7 +227,7 @@ class PersonChunk:
     @property
     def placed(self) -> bool:
         """Whether it is said where the person is, and what tokens make of them."""
-        return self.present and self.origin is not None
+        return self.present and self.turn is not None
 
     def forget(self) -> None:
         """Lets go of what no other chunk looks at."""
@@ -230,14 +255,14 @@ class PersonChunk:
         model = layout.depth > 0
         return cls(
             missing=np.zeros((layout.frames, layout.joints), bool),
-            origin=curve(layout.windows, layout.dims) if model else None,
+            origin=curve(layout.path, layout.dims) if model else None,
             turn=np.zeros((layout.knots, 1), np.int64) if model else None,
             bones=no_bones() if layout.bones else None,
             tokens=[
                 np.zeros((steps, prior.slots), np.int64)
                 for prior, steps in zip(layout.priors, layout.steps)
             ],
-            spectrum=Spectrum.empty(layout.spectral[0]) if layout.spectral else None,
+            spectrum=Spectrum.empty(layout.spectral.frames) if layout.spectral else None,
             extra=curve(curve_blocks(layout.frames, layout.stride), layout.extra * layout.dims)
             if layout.extra
             else None,
@@ -299,7 +324,15 @@ class _Shared:
     @cached_property
     def curves(self) -> CurveTables:
         """Of curves of joints that no model covers."""
-        return CurveTables()
+        return CurveTables(JOINTS)
+
+    @cached_property
+    def paths(self) -> CurveTables:
+        """Of paths of the centre."""
+        return CurveTables(PATHS)
+
+
+_ONE = np.ones(1, bool)
 
 
 def encode_chunk(people: Sequence[PersonChunk], layout: Layout) -> bytes:
@@ -369,7 +402,8 @@ def _code_person(
         raise ContainerError("chunk: expected everybody in numbers, found somebody who is not")
     if layout.depth and (not in_numbers or coder.bits(int(given.placed), 1)):
         assert given.origin is not None and given.turn is not None
-        out.origin = code_curve(coder, given.origin, layout.hips)
+        if not layout.free:
+            out.origin = code_curve(coder, given.origin, layout.hips)
         out.turn = code_knots(coder, given.turn, "heading" if layout.dims == 3 else "box")
         if given.bones is not None:
             out.bones = code_bones(coder, given.bones, layout.depth)
@@ -382,9 +416,12 @@ def _code_person(
                 out.tokens.append(prior.code(coder, tokens, out.tokens))
             note(f"tokens {level}")
         if layout.spectral and given.spectrum is not None:
-            frames, step, _, turns = layout.spectral
-            out.spectrum = code_spectrum(coder, given.spectrum, frames, step, turns)
+            frames, _, kind = layout.spectral
+            out.spectrum = code_spectrum(coder, given.spectrum, frames, kind)
             note("spectrum")
+        if layout.free:
+            out.origin = code_curves(coder, given.origin, _ONE, shared.paths)
+            note("placement")
     if given.extra is not None and not in_numbers:
         if layout.outside:
             gone: NDArray[np.bool_] = np.all(missing[:, list(layout.outside)], axis=0)

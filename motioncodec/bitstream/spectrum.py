@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,7 @@ from motioncodec.bitstream.magnitudes import (
     counts_of,
     diagonals,
 )
-from motioncodec.bitstream.turning import FRACTION, Turning
-from motioncodec.bitstream.turning import NETWORK as TURNING
+from motioncodec.bitstream.turning import FRACTION, FREE, PLACED, Kit, Turning
 
 Integers = NDArray[np.int64]
 
@@ -112,12 +112,31 @@ class Spectrum:
         return Spectrum(self.numbers.astype(np.int32), self.vectors.astype(np.int32))
 
 
-def turning(shape: tuple[int, int], step: int) -> Turning:
-    """What a spectrum of so many windows and frequencies is in, of a step 2^(step / 32)."""
-    return Turning(shape, *classes_of(shape[1], step))
+class Kind(NamedTuple):
+    """What a spectrum is of, and in.
+
+    Attributes:
+        step: exponent of 2^(step / 32).
+        turns: its bases turn with the motion.
+        free: poses are about their centre, not about their hips; only if its bases turn.
+    """
+
+    step: int
+    turns: bool
+    free: bool
+
+    @property
+    def kit(self) -> Kit:
+        """What its coding starts from."""
+        return FREE if self.free else PLACED
 
 
-def code_spectrum(coder: Coder, given: Spectrum, frames: int, step: int, turns: bool) -> Spectrum:
+def turning(shape: tuple[int, int], kind: Kind) -> Turning:
+    """What a spectrum of so many windows and frequencies is in."""
+    return Turning(shape, *classes_of(shape[1], kind.step), kind.kit)
+
+
+def code_spectrum(coder: Coder, given: Spectrum, frames: int, kind: Kind) -> Spectrum:
     """Writes the spectrum of so many model frames and returns it, or reads one.
 
     How long windows are; how many frequencies each has, up to the last that is not all 0; then
@@ -131,14 +150,14 @@ def code_spectrum(coder: Coder, given: Spectrum, frames: int, step: int, turns: 
         numbers = given.numbers.astype(np.int64)
     counts = code_counts(coder, numbers, "spectrum")
     sizes, found = np.abs(numbers), np.zeros_like(numbers)
-    if turns:
-        bases = turning((windows, size), step)
+    if kind.turns:
+        bases, tables = turning((windows, size), kind), kind.kit.network.tables
         for w, k in bases.walk(counts):
-            row = code_magnitudes(coder, sizes[w, k], TURNING.tables[bases.tables(w, k)])
+            row = code_magnitudes(coder, sizes[w, k], tables[bases.tables(w, k)])
             found[w, k] = code_signs(coder, numbers[w, k], row)
             bases.put(w, k, found[w, k])
         return Spectrum(found, bases.vectors)
-    contexts = chooser((windows, size), step)
+    contexts = chooser((windows, size), kind.step)
     for w, k in diagonals(counts):
         row = code_magnitudes(coder, sizes[w, k], NETWORK.tables[contexts.tables(w, k)])
         found[w, k] = row

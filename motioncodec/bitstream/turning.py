@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from importlib.resources import files
 
 import numpy as np
@@ -45,8 +45,6 @@ _PRIOR = 32
 _TRACE = 26
 """Sums of variances are as many bits."""
 
-NETWORK = Network("turning.bin", depths=8, seen=9, mixed=(0, 1, 3))
-
 
 @dataclass(frozen=True)
 class Prior:
@@ -64,18 +62,51 @@ class Prior:
     alike: Float64
 
 
-@cache
-def prior() -> Prior:
-    """``bands.bin``, little-endian: ``alike`` (9,) and variances along the vectors (9, 60) in 32
-    bits, then vectors (9, 60, 60) in 16, signed."""
-    raw = (files("motioncodec.bitstream") / "bands.bin").read_bytes()
-    count = len(BANDS) + 1
-    whole = np.frombuffer(raw, "<i4", count * (1 + SLOTS)).astype(np.float64)
-    alike, variances = whole[:count], whole[count:].reshape(count, SLOTS)
-    found = np.frombuffer(raw, "<i2", offset=4 * len(whole)).astype(np.float64)
-    bases = found.reshape(count, SLOTS, SLOTS)
-    spread = bases.transpose(0, 2, 1) * variances[:, None]
-    return Prior(bases, np.rint(spread @ bases * 2.0 ** (-2 * ONE)), alike)
+@dataclass(frozen=True)
+class Kit:
+    """What the coding of some kind of pose starts from.
+
+    Attributes:
+        prefix: of the names of its files, beside this one.
+        network: which chooses tables.
+    """
+
+    prefix: str
+    network: Network
+
+    @cached_property
+    def prior(self) -> Prior:
+        """``bands.bin``, little-endian: ``alike`` (9,) and variances along the vectors (9, 60) in
+        32 bits, then vectors (9, 60, 60) in 16, signed."""
+        raw = (files("motioncodec.bitstream") / f"{self.prefix}bands.bin").read_bytes()
+        count = len(BANDS) + 1
+        whole = np.frombuffer(raw, "<i4", count * (1 + SLOTS)).astype(np.float64)
+        alike, variances = whole[:count], whole[count:].reshape(count, SLOTS)
+        found = np.frombuffer(raw, "<i2", offset=4 * len(whole)).astype(np.float64)
+        bases = found.reshape(count, SLOTS, SLOTS)
+        spread = bases.transpose(0, 2, 1) * variances[:, None]
+        return Prior(bases, np.rint(spread @ bases * 2.0 ** (-2 * ONE)), alike)
+
+    @cached_property
+    def components(self) -> tuple[Float64, Float64, Float64]:
+        """(60,) mean pose in body units; (60, 60) components, one to a column, largest first,
+        orthonormal to what 16 bits hold; and (60,) their standard deviations.
+
+        ``components.bin``: mean and deviations in 2^-13, components row by row in 2^-15, all
+        16-bit, signed, little-endian.
+        """
+        raw = (files("motioncodec.bitstream") / f"{self.prefix}components.bin").read_bytes()
+        whole = np.frombuffer(raw, "<i2")
+        mean, spread, basis = whole[:SLOTS], whole[SLOTS : 2 * SLOTS], whole[2 * SLOTS :]
+        return mean / 2.0**13, basis.reshape(SLOTS, SLOTS) / 2.0**15, spread / 2.0**13
+
+
+def _kit(prefix: str) -> Kit:
+    return Kit(prefix, Network(f"{prefix}turning.bin", depths=8, seen=9, mixed=(0, 1, 3)))
+
+
+PLACED, FREE = _kit(""), _kit("free_")
+"""Of poses about their hips, whose path is told before them, and about their centre."""
 
 
 def bands_of(size: int) -> Integers:
@@ -121,14 +152,18 @@ class Turning:
         shape: windows and frequencies.
         classes: (frequencies,) of each frequency, for the network.
         depth, step: classes of the window's length and of the step.
+        kit: what to start from.
 
     Attributes:
         bases: (windows, 60, 60) of each window's group that comes, a vector to a row, in 2^-14.
         vectors: (windows, frequencies, 60) what was put, in components, in 64ths of a step.
     """
 
-    def __init__(self, shape: tuple[int, int], classes: Integers, depth: int, step: int) -> None:
+    def __init__(
+        self, shape: tuple[int, int], classes: Integers, depth: int, step: int, kit: Kit
+    ) -> None:
         windows, size = shape
+        self.kit = kit
         self._shape = shape
         self._bands = bands_of(size)
         self._known = np.zeros((windows + 2, size + REACH + 1, SLOTS))
@@ -136,7 +171,7 @@ class Turning:
         self.bases = np.zeros((windows, SLOTS, SLOTS))
         self._first = np.zeros((windows, SLOTS, SLOTS))
         self._seen = np.zeros((2, windows, SLOTS))
-        self._rows = NETWORK.of_rows(classes, depth, step)
+        self._rows = kit.network.of_rows(classes, depth, step)
 
     def walk(self, counts: Integers) -> Iterator[tuple[Integers, Integers]]:
         """Rows of windows w and their frequencies k as they follow each other, of windows with so
@@ -160,7 +195,7 @@ class Turning:
 
     def _turn(self, w: Integers, k: Integers) -> None:
         """Makes the bases of some windows from frequencies k on."""
-        given = prior()
+        given = self.kit.prior
         bands = self._bands[k]
         at = w[:, None] + 2 + _OFF[:, 0], k[:, None] + REACH + _OFF[:, 1]
         frequencies = k[:, None] + _OFF[:, 1]
@@ -204,7 +239,7 @@ class Turning:
 
     def seen(self, w: Integers, k: Integers) -> Float64:
         """(9, rows, 60) what the network looks at, but for mixtures."""
-        out = np.empty((NETWORK.seen, len(w), SLOTS))
+        out = np.empty((self.kit.network.seen, len(w), SLOTS))
         near = self._known[w[:, None] + 2 + WINDOWS_OFF, k[:, None] + REACH + FREQUENCIES_OFF]
         turned = np.abs(np.matmul(near, self.bases[w].transpose(0, 2, 1)))
         sixteenths = np.rint(turned * 2.0 ** (4 - FRACTION - ONE))
@@ -214,7 +249,7 @@ class Turning:
 
     def tables(self, w: Integers, k: Integers) -> Integers:
         """(rows, 60) tables of numbers in their bases."""
-        return NETWORK.choose(self.seen(w, k), slice(None), self._rows[k])
+        return self.kit.network.choose(self.seen(w, k), slice(None), self._rows[k])
 
     def turned(self, w: Integers, vectors: Float64) -> Float64:
         """(rows, 60) vectors, in components of the pose, as coordinates in the bases."""

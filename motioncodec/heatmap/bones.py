@@ -50,7 +50,7 @@ REFERENCE_BONES: Float64 = np.array(
 """(20,) mean length of the bone from each canonical joint to its parent over the training clips,
 left and right alike, in body units; 0 for the pelvis, which has none."""
 
-_HIPS = (CANONICAL.index("left_hip"), CANONICAL.index("right_hip"))
+HIPS = (CANONICAL.index("left_hip"), CANONICAL.index("right_hip"))
 _CHILDREN = [joint for joint, parent in enumerate(CANONICAL_PARENTS) if parent >= 0]
 _PARENTS = [CANONICAL_PARENTS[joint] for joint in _CHILDREN]
 
@@ -87,7 +87,7 @@ def find_bones(body: Float64) -> Float64:
         body: (T, 20, 3) canonical joints in body units, NaN where missing.
     """
     out = np.full(len(CANONICAL), np.nan)
-    if np.isnan(body[:, [0, *_HIPS]]).all(axis=0).any():
+    if np.isnan(body[:, [0, *HIPS]]).all(axis=0).any():
         return out
     along = np.ascontiguousarray(body.transpose(1, 2, 0))
     bones = along[_CHILDREN] - along[_PARENTS]
@@ -124,7 +124,7 @@ def set_bones(body: Float64, lengths: Float64) -> Float64:
     out[0] = whole[0]
     for here, joints, parents in _GENERATIONS:
         out[joints] = out[parents] + bones[here]
-    left, right = _HIPS
+    left, right = HIPS
     out += (whole[left] + whole[right] - out[left] - out[right]) / 2
     return out.transpose(2, 0, 1)
 

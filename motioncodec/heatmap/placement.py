@@ -125,6 +125,11 @@ class Placement:
     size: Float64
     heading: Float64 | None
 
+    def part(self, frames: slice | NDArray[np.int64]) -> Placement:
+        """Some frames."""
+        heading = None if self.heading is None else self.heading[frames]
+        return Placement(self.origin[frames], self.size[frames], heading)
+
     def apply(self, points: Float64) -> Float64:
         """(T, K, D) points in world or image units to body units; NaN stays NaN."""
         body = (points - self.origin[:, None]) / self.size[:, None, None]

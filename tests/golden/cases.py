@@ -35,9 +35,9 @@ from motioncodec.bitstream.foretold import (
 from motioncodec.bitstream.header import Header, _unfold
 from motioncodec.bitstream.header import Link as Carried
 from motioncodec.bitstream.network import NetworkPrior, NetworkTensors
-from motioncodec.bitstream.payload import Layout, PersonChunk, encode_chunk
+from motioncodec.bitstream.payload import Layout, PersonChunk, Spectral, encode_chunk
 from motioncodec.bitstream.prior import LevelPrior, Prior
-from motioncodec.bitstream.spectrum import Spectrum, shape_of
+from motioncodec.bitstream.spectrum import Kind, Spectrum, shape_of
 from motioncodec.bitstream.trajectory import Curve
 from motioncodec.skeleton import CANONICAL
 
@@ -127,7 +127,7 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
     if missing.all():
         return one
     if layout.depth:
-        one.origin = curve(source, layout.windows, layout.dims)
+        one.origin = curve(source, layout.path, layout.dims)
         one.turn = array(source, (layout.knots, 1), small)
         if layout.bones:
             steps = array(source, (20,), lambda n: n % 61 - 30)
@@ -136,8 +136,9 @@ def person(source: Iterator[int], layout: Layout, missing: Any) -> PersonChunk:
             one.bones = np.where(free if next(source) % 2 else np.arange(20) < 1, FREE, steps)
         one.tokens = [tokens(source, blank.shape, p) for p, blank in zip(layout.priors, one.tokens)]
         if layout.spectral:
-            frames, *_, turns = layout.spectral
-            one.spectrum = spectrum(source, shape_of(frames, next(source) % 4), 12 if turns else 0)
+            frames, _, kind = layout.spectral
+            shape = shape_of(frames, next(source) % 4)
+            one.spectrum = spectrum(source, shape, 12 if kind.turns else 0)
     if layout.extra:
         blocks = -((1 - layout.frames) // (32 * layout.stride))
         one.extra = curve(source, blocks, layout.extra * layout.dims)
@@ -709,7 +710,7 @@ def spectral() -> Case:
     for frames, windows, of_model in ((384, 6, 192), (116, 2, 59)):
         layout = Layout(
             frames, 20, 3, windows, 0, 4, bones=True, covered=range(20),
-            spectral=(of_model, -85, 2, False),
+            spectral=Spectral(of_model, 2, Kind(-85, False, False)),
         )  # fmt: skip
         later = np.ones((frames, 20), bool) if frames == 384 else runs(frames, 20, 7)
         people = [person(source, layout, gone) for gone in (runs(frames, 20, 31), later)]
@@ -728,7 +729,8 @@ def spectral_refined() -> Case:
     )  # fmt: skip
     layout = Layout(
         150, 21, 3, 5, 1, 0, bones=True, fine=(2, 76, 63), jointed=(10, 11, 10),
-        covered=(*range(20), -1), outside=(20,), learned=True, spectral=(150, -130, 3, False),
+        covered=(*range(20), -1), outside=(20,), learned=True,
+        spectral=Spectral(150, 3, Kind(-130, False, False)),
     )  # fmt: skip
     return Case(header, (layout,), (refined_people(numbers(39), layout),))
 
@@ -744,10 +746,32 @@ def turning() -> Case:
     for frames, windows in ((192, 6), (28, 1)):
         layout = Layout(
             frames, 20, 3, windows, 0, 0, bones=True, covered=range(20),
-            spectral=(frames, -120, 3, True),
+            spectral=Spectral(frames, 3, Kind(-120, True, False)),
         )  # fmt: skip
         layouts.append(layout)
         chunks.append((person(source, layout, runs(frames, 20, 31)),))
+    return Case(header, tuple(layouts), tuple(chunks))
+
+
+def free() -> Case:
+    """The same about the centre, of two people, of whom one comes later."""
+    header = Header(
+        frames=220, frame_rate=30.0, people=2, scales=(5, -7), chunk=192, spectrum=-120,
+        turns=True, free=True, origin_step=-25,
+    )  # fmt: skip
+    source = numbers(42)
+    layouts, chunks = [], []
+    for frames, windows in ((192, 6), (28, 1)):
+        layout = Layout(
+            frames, 20, 3, windows, 0, 0, bones=True, covered=range(20),
+            spectral=Spectral(frames, 3, Kind(-120, True, True)),
+        )  # fmt: skip
+        gone = runs(frames, 20, 31), runs(frames, 20, 7)
+        people = [person(source, layout, one) for one in gone]
+        if frames == 192:
+            people[0] = person(source, layout, np.ones((frames, 20), bool))
+        layouts.append(layout)
+        chunks.append(tuple(people))
     return Case(header, tuple(layouts), tuple(chunks))
 
 
@@ -813,7 +837,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "learned": learned, "learned_floats": learned_floats, "spaced": spaced,
     "loose": loose, "terse": terse, "terse_floats": terse_floats,
     "terse_loose": terse_loose, "spectral": spectral, "spectral_refined": spectral_refined,
-    "turning": turning, "parted": parted,
+    "turning": turning, "parted": parted, "free": free,
 }  # fmt: skip
 
 READ: dict[str, Callable[[], Case]] = {**FILES, "named": named}
