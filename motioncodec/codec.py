@@ -223,7 +223,7 @@ def _ways(clip: Clip, settings: Settings, mean: float) -> list[Callable[[Clip], 
     presets = [] if bare else _near(settings, clip)
     told = [replace(settings, preset=preset) for preset in presets]
     if free:
-        told += [replace(settings, step=step) for step in _UNDER]
+        told += [replace(settings, step=step) for step in _UNDER[: 1 + (mean < _NOT_UNDER_FINER)]]
     ways: list[Callable[[Clip], bytes | None]] = [
         partial(_refined, settings=one, mean=mean) for one in told
     ]
@@ -241,7 +241,7 @@ def _knows_spectra(clip: Clip, settings: Settings) -> bool:
     return has_body(clip)
 
 
-_FINE, _COARSE = 3.0, 12.0
+_FINE, _COARSE = 3.0, 8.0
 """Mean errors, in millimetres, from which on a spectrum alone is tried, and numbers of nothing but
 a body are not."""
 
@@ -258,7 +258,9 @@ def _near(settings: Settings, clip: Clip) -> list[str]:
 
 _UNDER = (136.0, 74.0)
 """Steps, in millimetres, of a spectrum that is refined: about 20 and 12 mm are left over. Which
-suits a clip better the error that is asked for hardly tells."""
+suits a clip better the error that is asked for hardly tells, unless that is above"""
+_NOT_UNDER_FINER = 18.0
+"""millimetres."""
 
 
 def _in_spectrum(clip: Clip, settings: Settings, mean: float) -> bytes | None:
