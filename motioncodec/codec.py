@@ -5,6 +5,7 @@
     sample_canonical     30 frames a second  to_clip_rate
     tokenize             the network         detokenize
     find_spectra         or a spectrum       poses_of
+    find_path            and where it goes   path_of
     encode_extra         uncovered joints    decode_extra
     transformed          what is left over   refined
     find_numbers         or all of it        values_of

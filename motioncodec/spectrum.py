@@ -11,7 +11,9 @@ much: many spectra end as nearly the same motion. The encoder therefore looks fo
 analysis by synthesis: what decoding makes of a spectrum is compared with the motion, and what it
 is off by goes back through the transform into the next one (iterative thresholding: Daubechies,
 Defrise and De Mol 2004, with lengths of codes for a threshold). Joints that the clip lacks are off
-by nothing, so they become what is cheapest.
+by nothing, so they become what is cheapest. Where poses are about their centre, what all joints are
+off by in common is nothing either: the path, which is told behind the pose, makes it good
+(:mod:`motioncodec.footing`); in older files poses are about the hips, whose path is told before.
 """
 
 from __future__ import annotations
