@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from motioncodec import footing, plan
 from motioncodec.bitstream.header import PATH_BLOCK, Header
+from motioncodec.bitstream.payload import decode_chunk, encode_chunk
 from motioncodec.bitstream.trajectory import Curve
 from motioncodec.clip import Clip
 from motioncodec.codec import Decoder, Settings, encode_clip
 from motioncodec.encoding import encoded
+from motioncodec.errors import ContainerError
 from motioncodec.footing import FEET, REACH, SHAPES, bends, steps_of, velocities
 from motioncodec.heatmap.bones import HIPS
 from motioncodec.heatmap.placement import turn
@@ -201,6 +203,25 @@ def test_short_chunks(jump: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     for start, stop in ((0, 5), (60, 70), (128, 129), (190, clip.frames)):
         part = Decoder(io.BytesIO(data)).clip(range(start, stop))
         np.testing.assert_array_equal(part.keypoints, whole.keypoints[start:stop])
+
+
+def test_payloads_that_nobody_wrote_are_refused_or_harmless(jump: Clip) -> None:
+    encoding = encoded(jump, Settings(step=130.0))
+    stream, layout = encoding.stream, encoding.stream.layout(0)
+    data = encode_chunk([encoding.people[0][0]], layout)
+    rng = np.random.default_rng(0)
+    outcomes: set[bool | None] = set()
+    for trial in range(120):
+        wrong = bytearray(data[: rng.integers(0, len(data))] if trial % 3 == 0 else data)
+        for _ in range(rng.integers(1, 6) if wrong else 0):
+            wrong[rng.integers(0, len(wrong))] ^= 1 << int(rng.integers(0, 8))
+        try:
+            (one,) = decode_chunk(bytes(wrong), 1, layout)
+            there = stream.decoded({0: one}, 0, 0)[~one.missing] if one.present else np.zeros(1)
+            outcomes.add(bool(np.isfinite(there).all()))
+        except ContainerError:
+            outcomes.add(None)
+    assert outcomes == {None, True}
 
 
 def test_who_has_a_hand_alone_in_view(jump: Clip) -> None:
