@@ -76,8 +76,9 @@ def with_spectra(paths: list[Path], rng: np.random.Generator) -> Iterator[Encodi
     for clip in clips(paths):
         step = 1000 * step_of(int(rng.integers(*STEPS)))
         encoding = Encoding(clip, Settings(step=step))
-        encoding.add_spectra()
-        yield encoding
+        if encoding.stream.header.free:
+            encoding.add_spectra()
+            yield encoding
 
 
 def ways(paths: list[Path], rng: np.random.Generator) -> Iterator[Way]:

@@ -139,6 +139,8 @@ def rows_as_encoded(some: list[Clip], rng: np.random.Generator) -> Rows:
     out = []
     for clip, step in zip(some, rng.integers(*STEPS, size=len(some)).tolist()):
         encoding = Encoding(clip, Settings(step=1000 * step_of(step)))
+        if not encoding.stream.header.free:
+            continue
         encoding.spectrum_price = float(rng.choice([0.12, 0.17, 0.25]))
         encoding.add_spectra()
         told, kind = [one.spectrum for one in encoding.people[0].values()], encoding.stream.kind

@@ -242,7 +242,7 @@ class Encoding:
                             mine[chunk].spectrum, before = spectrum.slim(), chunk
 
     def add_paths(self) -> None:
-        """Gives everybody who has a spectrum the path of their centre."""
+        """Gives everybody who has a spectrum about their centre the path of it."""
         for person, mine in enumerate(self.people):
             for chunk, one in mine.items():
                 if one.present:
@@ -635,7 +635,8 @@ def choose_tokens(encodings: Sequence[Encoding], progress: Progress | None = Non
     for encoding in encodings:
         if encoding.stream.header.spectrum is not None:
             encoding.add_spectra()
-            encoding.add_paths()
+            if encoding.stream.header.free:
+                encoding.add_paths()
         encoding.add_links()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from motioncodec.bitstream.header import (
     default_origin,
     like_tokens,
     step_exponent,
+    step_size,
 )
 from motioncodec.bitstream.spectrum import exponent_of
 from motioncodec.clip import Clip, error_scale
@@ -30,6 +32,7 @@ from motioncodec.heatmap.placement import (
     find_size,
     quantise_scale,
 )
+from motioncodec.heatmap.resampling import to_model_rate
 from motioncodec.model.config import PRESETS
 from motioncodec.model.weights import Weights, default_weights, find_encoder, find_weights
 from motioncodec.refinement import fine_step
@@ -47,6 +50,12 @@ _STRIDE = 16
 
 FINEST, COARSEST = 1.0, 800.0
 """Steps of a spectrum, in millimetres."""
+
+_FAST = 1.0
+"""Steps of the path of a centre that what is too fast for it may come to."""
+
+_AT_ONCE = 1 << 16
+"""Frames of a clip that are looked at together."""
 
 LEAST_COVERED = 5
 """Covered joints from which a model is used; below, every joint is written as a curve."""
@@ -132,6 +141,32 @@ def _in_units(clip: Clip, error: float | None, off_by: float, name: str) -> floa
     return float(np.float32((error - off_by) / error_scale(clip.units)))
 
 
+def fastest(clip: Clip, sizes: Sequence[float]) -> float:
+    """How much of where people go is too fast for the path of a centre, which has 15 values a
+    second: the largest root mean square of anybody, in body units. Jumps of a capture that was
+    cut, and a detector's jitter, are.
+
+    Args:
+        clip: in 3D.
+        sizes: of people, in the clip's units.
+    """
+    covered, _ = covered_joints(clip.skeleton)
+    out = 0.0
+    for person, size in enumerate(sizes):
+        square, frames = 0.0, 0
+        for start in range(0, clip.frames, _AT_ONCE):
+            points = clip.keypoints[start : start + _AT_ONCE, person][:, covered]
+            places = to_model_rate(points.astype(np.float64), clip.frame_rate)
+            bends = (2 * places[1:-1] - places[:-2] - places[2:]) / 4
+            there = ~np.isnan(bends[..., :1])
+            count = there.sum(axis=1)
+            common = np.where(there, bends, 0.0).sum(axis=1) / np.maximum(count, 1)
+            square += float((common**2).sum())
+            frames += np.count_nonzero(count)
+        out = max(out, math.sqrt(square / max(frames, 1)) / size)
+    return out
+
+
 def has_body(clip: Clip) -> bool:
     """Whether there is enough of a body for a model, or a spectrum."""
     covered, _ = covered_joints(clip.skeleton)
@@ -188,12 +223,14 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
     ]
     scales: tuple[int, ...] = ()
     sizes = []
-    origin_step = 0
+    origin_step, free = 0, False
     if embodied and clip.dims == 3:
         scales = tuple(quantise_scale(find_scale(points)) for points in samples)
         sizes = [dequantise_scale(scale) for scale in scales]
         like = 0 if weights is None else 4 * weights.id + fineness
         origin_step = default_origin(3, like, spectrum, free=True)
+        free = spectrum is not None and fastest(clip, sizes) <= _FAST * step_size(origin_step)
+        origin_step = default_origin(3, like, spectrum, free)
     elif weights is not None:
         sizes = [float(np.median(find_size(points))) for points in samples if len(points)]
         origin_step = step_exponent(_HIPS_STEP_2D[fineness] * min(sizes, default=1.0))
@@ -207,7 +244,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         sizes = [spread / 4 or 1.0]
     chunk = CHUNK
     # Crowds and marker sets get shorter chunks, so that memory stays what it is for one person.
-    least = PATH_BLOCK if spectrum is not None else WINDOW
+    least = PATH_BLOCK if free else WINDOW
     least = least if weights is None else max(weights.config.window, least)
     while chunk > least and (
         chunk_cells(chunk, clip.frame_rate, clip.persons, len(clip.skeleton)) > MAX_CELLS // 2
@@ -256,7 +293,7 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         terse=settings.lossless or bound > 0,
         spectrum=spectrum,
         turns=spectrum is not None,
-        free=spectrum is not None,
+        free=free,
     )
     header.check_size(len(clip.skeleton))
     return header, weights

@@ -17,7 +17,7 @@ from motioncodec.bitstream.header import PATH_BLOCK, Header
 from motioncodec.bitstream.payload import decode_chunk, encode_chunk
 from motioncodec.bitstream.trajectory import Curve
 from motioncodec.clip import Clip
-from motioncodec.codec import Decoder, Settings, encode_clip
+from motioncodec.codec import TRIED, Decoder, Settings, _some, encode_clip
 from motioncodec.encoding import encoded
 from motioncodec.errors import ContainerError
 from motioncodec.footing import FEET, REACH, SHAPES, bends, steps_of, velocities
@@ -181,6 +181,29 @@ def test_everybody_is_placed_about_the_hips(jump: Clip) -> None:
         found = part.placement()
         np.testing.assert_allclose(found.origin, expected[part.frames], atol=1e-5)
         assert found.heading is not None
+
+
+def test_who_jumps_from_place_to_place_is_told_about_the_hips(jump: Clip) -> None:
+    """A path of 15 values a second has no jumps; captures that were cut have, and jitter."""
+    assert Decoder(io.BytesIO(written(jump, step=130.0))).header.free
+    points = np.resize(jump.keypoints, (4 * jump.frames, *jump.keypoints.shape[1:]))
+    cut = Clip(points, 30.0, jump.skeleton, units="m")
+    shaken = points + np.random.default_rng(0).normal(0, 0.06, (len(points), 1, 1, 3))
+    for clip in (cut, replace(cut, keypoints=shaken.astype(np.float32))):
+        decoder = Decoder(io.BytesIO(written(clip, step=130.0)))
+        assert decoder.header.turns
+        assert not decoder.header.free
+        apart = np.linalg.norm(decoder.clip().keypoints - clip.keypoints, axis=-1)
+        assert np.nanmean(apart) < 0.05
+
+
+def test_pieces_that_tell_the_way_follow_each_other(jump: Clip) -> None:
+    times = 1 + round(2 * TRIED / jump.duration)
+    points = np.concatenate([jump.keypoints, jump.keypoints[::-1]] * times)
+    there = points + np.linspace(0, 900, len(points))[:, None, None, None].astype(np.float32)
+    some = _some(Clip(there, 30.0, jump.skeleton, units="m"))
+    assert abs(some.duration - TRIED) < 0.2
+    assert np.nanmax(np.abs(np.diff(some.keypoints, axis=0))) < 1.5
 
 
 def test_short_chunks(jump: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
