@@ -3,7 +3,8 @@
 usage: python benchmarks/speed.py [CLIP]
 
 CLIP (default the bundled 12 s capture) is repeated, forwards and backwards, to 20 minutes at 30
-frames a second for the steady state. Cold commands are whole processes, the best of three. Threads: torch's default.
+frames a second for the steady state. Cold commands are whole processes, the best of three. Threads:
+torch's default.
 """
 
 from __future__ import annotations
