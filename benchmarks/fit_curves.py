@@ -150,6 +150,14 @@ def made_up(rng: np.random.Generator, source: Clip) -> Clip | None:
     )
 
 
+def save_tables(file: str, totals: list[Float64]) -> None:
+    """Tables to begin with, from how often each had each symbol."""
+    path = Path(curves.__file__).with_name(file)
+    tables = [normalise(total + 0.4) for total in totals]
+    path.write_bytes(b"".join(table.astype("<u2").tobytes() for table in tables))
+    print(f"{file}: {path.stat().st_size} bytes, from {[int(t.sum()) for t in totals]} symbols")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("train", type=Path)
@@ -173,12 +181,7 @@ def main() -> None:
                 assert one.extra is not None
                 found = curves.count_contexts(one.extra, len(stream.extra))
                 totals = [total + more for total, more in zip(totals, found)]
-    path = Path(curves.__file__).with_name("curves.bin")
-    tables = [normalise(total + 0.4) for total in totals]
-    path.write_bytes(b"".join(table.astype("<u2").tobytes() for table in tables))
-    print(
-        f"{path.name}: {path.stat().st_size} bytes, from {[int(t.sum()) for t in totals]} symbols"
-    )
+    save_tables(curves.JOINTS, totals)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fit_curves import save_tables
 from fit_spectrum import beside, clips
 from numpy.typing import NDArray
 from table_networks import asked, some_paths
 
 from motioncodec import footing
 from motioncodec.bitstream import curves
-from motioncodec.bitstream.entropy import normalise
 from motioncodec.bitstream.header import PATH_BLOCK, WINDOW, step_size
 from motioncodec.bitstream.spectrum import step_of
 from motioncodec.encoding import Encoding
-from motioncodec.footing import FEET, REACH, SEEN, SHAPES, steps_of
+from motioncodec.footing import FEET, REACH, SHAPES, steps_of
 from motioncodec.heatmap.placement import turn
 from motioncodec.plan import Settings
 from motioncodec.skeleton import MIRROR
@@ -67,8 +67,7 @@ class Way:
         step: float,
     ) -> Way:
         steps = steps_of(poses, heading)
-        seen = np.concatenate([poses[:-1], footing.FASTER * steps], axis=2).reshape(-1, SEEN)
-        feet = steps[:, list(FEET)]
+        seen, feet = footing.seen_of(poses, steps), steps[:, list(FEET)]
         return cls(seen.astype("f4"), feet.astype("f4"), heading[:-1], path, step)
 
 
@@ -189,10 +188,8 @@ def fit_tables(paths: list[Path], rng: np.random.Generator) -> None:
             if one.origin is not None:
                 more = curves.count_contexts(one.origin, 1)
                 totals = [total + some for total, some in zip(totals, more)]
-    tables = [normalise(total + 0.4) for total in totals]
-    beside(curves.PATHS).write_bytes(b"".join(one.astype("<u2").tobytes() for one in tables))
+    save_tables(curves.PATHS, totals)
     curves.first_tables.cache_clear()
-    print(f"{curves.PATHS}: from {[int(total.sum()) for total in totals]} symbols", flush=True)
 
 
 def main() -> None:

@@ -231,7 +231,7 @@ def _ways(clip: Clip, settings: Settings, mean: float) -> list[Callable[[Clip], 
     presets = [] if bare else _near(settings, clip)
     told = [replace(settings, preset=preset) for preset in presets]
     if free:
-        told += [replace(settings, step=step) for step in _UNDER[: 1 + (mean < _NOT_UNDER_FINER)]]
+        told += [replace(settings, step=step) for step in _UNDER if mean < _UNDER[step]]
     ways: list[Callable[[Clip], bytes | None]] = [
         partial(_refined, settings=one, mean=mean) for one in told
     ]
@@ -264,11 +264,10 @@ def _near(settings: Settings, clip: Clip) -> list[str]:
     return [preset for preset in PRESETS[near] if preset in settings.available]
 
 
-_UNDER = (136.0, 74.0)
-"""Steps, in millimetres, of a spectrum that is refined: about 20 and 12 mm are left over. Which
-suits a clip better the error that is asked for hardly tells, unless that is above"""
-_NOT_UNDER_FINER = 18.0
-"""millimetres."""
+_UNDER = {136.0: math.inf, 74.0: 18.0}
+"""Steps, in millimetres, of a spectrum that is refined (about 20 and 12 mm are left over), and mean
+errors from which on they are not tried. Below, which suits a clip better the error that is asked
+for hardly tells."""
 
 
 def _in_spectrum(clip: Clip, settings: Settings, mean: float) -> bytes | None:

@@ -60,11 +60,16 @@ def steps_of(poses: Float64, heading: Float64) -> Float64:
     return turn(poses[1:], heading[:-1] - heading[1:]) - poses[:-1]
 
 
+def seen_of(poses: Float64, steps: Float64) -> Float64:
+    """(N - 1, 120) what the network looks at: (N, 20, 3) poses, and steps from :func:`steps_of`."""
+    return np.concatenate([poses[:-1], FASTER * steps], axis=2).reshape(len(steps), SEEN)
+
+
 def velocities(poses: Float64, heading: Float64) -> Float64:
     """(N - 1 - 2 REACH, 3) what the centre does from each frame to the next, but for REACH at
     either end, in body units in the models' axes; arguments as of :func:`steps_of`."""
     steps = steps_of(poses, heading)
-    seen = np.concatenate([poses[:-1], FASTER * steps], axis=2).reshape(len(steps), SEEN)
+    seen = seen_of(poses, steps)
     first, first_bias, second, second_bias, last, last_bias = network()
     hidden = np.maximum(_convolved(seen, first) + first_bias, 0)
     hidden = np.maximum(_convolved(hidden, second) + second_bias, 0)

@@ -228,8 +228,9 @@ def plan(clip: Clip, settings: Settings) -> tuple[Header, Weights | None]:
         scales = tuple(quantise_scale(find_scale(points)) for points in samples)
         sizes = [dequantise_scale(scale) for scale in scales]
         like = 0 if weights is None else 4 * weights.id + fineness
-        origin_step = default_origin(3, like, spectrum, free=True)
-        free = spectrum is not None and fastest(clip, sizes) <= _FAST * step_size(origin_step)
+        if spectrum is not None:
+            step = step_size(default_origin(3, like, spectrum, free=True))
+            free = fastest(clip, sizes) <= _FAST * step
         origin_step = default_origin(3, like, spectrum, free)
     elif weights is not None:
         sizes = [float(np.median(find_size(points))) for points in samples if len(points)]

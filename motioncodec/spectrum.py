@@ -13,7 +13,8 @@ is off by goes back through the transform into the next one (iterative threshold
 Defrise and De Mol 2004, with lengths of codes for a threshold). Joints that the clip lacks are off
 by nothing, so they become what is cheapest. Where poses are about their centre, what all joints are
 off by in common is nothing either: the path, which is told behind the pose, makes it good
-(:mod:`motioncodec.footing`); in older files poses are about the hips, whose path is told before.
+(:mod:`motioncodec.footing`); in older files, and where that path would jump or shake, poses are
+about the hips, whose path is told before.
 """
 
 from __future__ import annotations

@@ -1429,7 +1429,7 @@ def chunk(
     coder = Range(data)
     shared, sure = Adaptive.of_numbers(), Adaptive.of_numbers()
     begun = adaptive_curves("curves.bin") if outside else []
-    ways = adaptive_curves("paths.bin")
+    ways = adaptive_curves("paths.bin") if spectral else []
     plain, corrected = Adaptive.of_plain(), Adaptive.of_corrections()
     amid = Adaptive.of_between()
     body = covered if terse else None
@@ -1463,9 +1463,11 @@ def chunk(
                 one = Learned(tensors)
                 known.append((one, one.read(coder, count, known)))
             if spectral:
-                kit = ("free_" if free else "",) if turns else ()
-                read = turning if turns else spectrum
-                person["spectrum"] = read(coder, spectral[0], step, *kit)
+                person["spectrum"] = (
+                    turning(coder, spectral[0], step, "free_" if free else "")
+                    if turns
+                    else spectrum(coder, spectral[0], step)
+                )
                 if free:
                     person["path"] = adaptive_curve(coder, -(-windows // 2), [False], 3, *ways)
             else:

@@ -1,4 +1,4 @@
-"""Files of earlier versions, with weights or keys that are no longer written: they decode as they
+"""Files of earlier versions, with weights that no longer encode or as spectra: they decode as they
 did."""
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class Header:
     turns: its bases turn with the motion (:mod:`motioncodec.bitstream.turning`). As in all but
         early files with a spectrum.
     free: and its poses are about their centre, whose path is told behind it. As in all but early
-        files with a spectrum.
+        files with a spectrum, and those of captures that jump or shake.
     """
 
     frames: int
